@@ -1,0 +1,77 @@
+package access
+
+// Role names a job in the programme. A principal has exactly one.
+type Role string
+
+// The roles. Who they are: DESIGN §1.
+const (
+	Counsellor   Role = "counsellor"   // ANETI counsellor, international employment unit
+	Officer      Role = "officer"      // OFII officer
+	Employer     Role = "employer"     // French employer or federation
+	Manager      Role = "manager"      // programme manager, digitalisation coordinator, ministry
+	Statistician Role = "statistician" // ONEQ, labour-market watch
+	Integrator   Role = "integrator"   // system of a partner (SIGAF, SIMT, federations)
+	Operator     Role = "operator"     // runs the platform
+	Service      Role = "service"      // one of our own services calling another
+	Admin        Role = "admin"        // the owner of a local installation: everything
+)
+
+// Permission names one thing that may be done.
+type Permission string
+
+// The permissions, "what:how".
+const (
+	CandidatesRead    Permission = "candidates:read"
+	CandidatesWrite   Permission = "candidates:write"
+	CandidatesContact Permission = "candidates:contact"
+	PathwaysMove      Permission = "pathways:move"
+	EmployersRead     Permission = "employers:read"
+	EmployersWrite    Permission = "employers:write"
+	OffersRead        Permission = "offers:read"
+	OffersWrite       Permission = "offers:write"
+	MatchingRead      Permission = "matching:read"
+	MatchingDecide    Permission = "matching:decide"
+	IndicatorsRead    Permission = "indicators:read"
+	IndicatorsFacts   Permission = "indicators:facts"
+	NotificationsRead Permission = "notifications:read"
+	JournalRead       Permission = "journal:read"
+	PlatformRead      Permission = "platform:read"
+)
+
+// Permissions lists every permission there is.
+var allPermissions = []Permission{
+	CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
+	EmployersRead, EmployersWrite, OffersRead, OffersWrite,
+	MatchingRead, MatchingDecide,
+	IndicatorsRead, IndicatorsFacts, NotificationsRead, JournalRead, PlatformRead,
+}
+
+// permissions is the whole table of who may do what.
+var permissions = map[Role][]Permission{
+	// Follows people from registration to departure, imports lists, decides on shortlists.
+	Counsellor: {
+		CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
+		EmployersRead, OffersRead, MatchingRead, MatchingDecide,
+		IndicatorsRead, NotificationsRead,
+	},
+	// Same people, seen from the French side: also registers employers and takes in offers.
+	Officer: {
+		CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
+		EmployersRead, EmployersWrite, OffersRead, OffersWrite, MatchingRead, MatchingDecide,
+		IndicatorsRead, NotificationsRead,
+	},
+	// Posts its offers, reads its shortlists and decides; sees no register of people.
+	Employer: {EmployersRead, OffersRead, OffersWrite, MatchingRead, MatchingDecide},
+	// Steers by figures; sees no person.
+	Manager: {EmployersRead, OffersRead, IndicatorsRead, PlatformRead},
+	// Exports figures and the facts under them (facts carry no personal data); sees no person.
+	Statistician: {OffersRead, IndicatorsRead, IndicatorsFacts},
+	// Feeds registers from another system.
+	Integrator: {CandidatesRead, CandidatesWrite, EmployersRead, EmployersWrite, OffersRead, OffersWrite, IndicatorsRead},
+	// Keeps the platform running: journals, health, notifications' state; sees no person.
+	Operator: {JournalRead, PlatformRead, IndicatorsRead, IndicatorsFacts, NotificationsRead},
+	// One service asking another: a person's contact at the moment of sending, nothing else of the person.
+	Service: {CandidatesContact, OffersRead, IndicatorsRead, JournalRead, PlatformRead},
+	// The owner of the machine that `masar up` runs on.
+	Admin: allPermissions,
+}
