@@ -266,7 +266,7 @@ func (s *Scheme) Decide(from, decision string) (to string, ok bool) {
 
 // Roles that a stage may name as its actors: the roles of people who act on
 // pathways. The local administrator and Masar's own services may act anywhere.
-var stageActors = []string{"counsellor", "officer", "employer", "manager", "integrator"}
+var stageActors = []string{"counsellor", "officer", "employer"}
 
 // Exit codes of the programme; a scheme uses those that can happen in it.
 var knownExits = []string{

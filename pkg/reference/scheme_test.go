@@ -102,7 +102,7 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		"placement":         {"placement: P16", "placement: P20", `placement "P20"`},
 		"exit":              {"code: REFUS_AT", "code: REFUS", "not one of the programme's exits"},
 		"exit stage":        {"stages: [P10, P11]", "stages: [P10, P6]", `"P6" is not a stage`},
-		"actor":             {"actors: [officer]", "actors: [prefect]", `actor "prefect"`},
+		"actor":             {"actors: [counsellor, officer]", "actors: [prefect]", `actor "prefect"`},
 		"decision":          {"decision: hired", "decision: interview", "already leads to another stage"},
 		"date":              {`valid_from: "2021-04-06"`, `valid_from: "6/4/2021"`, "want a date"},
 		"status":            {"status: à_confirmer", "status: sûr", "want à_confirmer or confirmé"},
