@@ -1,0 +1,77 @@
+# Everything a developer does, by name. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+DATA         ?= data
+LISTEN       ?= 127.0.0.1:8080
+KAFKA_LISTEN ?= 127.0.0.1:9092
+N            ?= 2500
+SEED         ?= 1
+
+# Pinned tools, built by Go on first use.
+GOFUMPT     := go run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOTESTSUM   := go run gotest.tools/gotestsum@v1.13.0
+BUF         := go run github.com/bufbuild/buf/cmd/buf@v1.75.0
+PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+
+# The workspace's modules, as patterns that go test and go vet take.
+MODULES  = $(shell go list -m -f '{{.Dir}}')
+PACKAGES = $(patsubst %,%/...,$(MODULES))
+
+# The race detector needs a C compiler.
+RACE := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
+
+.PHONY: help up demo build test test-servers fuzz bench lint format generate check-generated tidy clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: build ## Run the whole platform here (DATA=dir LISTEN=addr KAFKA_LISTEN=addr).
+	@exec bin/masar up --data "$(DATA)" --listen "$(LISTEN)" --kafka-listen "$(KAFKA_LISTEN)"
+
+demo: build ## Load a synthetic cohort into the running platform, or start one (N=people SEED=n).
+	@exec bin/masar demo --data "$(DATA)" --people "$(N)" --seed "$(SEED)" --listen "$(LISTEN)" --kafka-listen "$(KAFKA_LISTEN)"
+
+build: ## Build bin/masar and the five services' own programs.
+	@mkdir -p bin
+	@go build -trimpath -o bin/ ./cmd/masar $(foreach s,candidates employers indicators matching notifications,./services/$(s)/cmd/$(s))
+
+test: ## Run every test that needs nothing else; totals at the end.
+	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- $(RACE) -timeout 15m $(PACKAGES)
+
+test-servers: ## Run the suites against Apache Kafka and a MongoDB-wire server started here.
+	@tests/servers/with-kafka.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./pkg/bus/...
+	@tests/servers/with-mongo.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./pkg/docstore/... ./pkg/outbox/...
+	@tests/servers/with-kafka.sh tests/servers/with-mongo.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./tests/...
+
+FUZZTIME ?= 10s
+fuzz: ## Fuzz every decoder for a short while (FUZZTIME=10s).
+	@tests/fuzz.sh $(FUZZTIME)
+
+bench: ## Measure, side by side with the bare limit in the same run.
+	@tests/bench.sh
+
+lint: ## gofumpt, go vet, staticcheck, buf lint.
+	@out=$$($(GOFUMPT) -l $(MODULES)); if [ -n "$$out" ]; then echo "not formatted (make format):"; echo "$$out"; exit 1; fi
+	@go vet $(PACKAGES)
+	@$(STATICCHECK) $(PACKAGES)
+	@cd proto && $(BUF) lint
+
+format: ## Format the code.
+	@$(GOFUMPT) -l -w $(MODULES)
+
+generate: ## Generate code from the contracts in proto/.
+	@GOBIN=$(CURDIR)/bin go install $(PROTOC_GEN_GO)
+	@cd proto && PATH="$(CURDIR)/bin:$$PATH" $(BUF) generate
+
+check-generated: generate ## Fail where committed generated code is stale.
+	@git diff --exit-code -- proto
+
+tidy: ## Tidy every module (a test-only dependency upstream is not always served: -e).
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -e); done
+	@go work sync
+
+clean: ## Remove what make built (never ./data).
+	@rm -rf bin

@@ -1,0 +1,74 @@
+// Command masar is the one binary of the platform: it runs everything on one
+// machine (`masar up`) and talks to a running platform (every other command).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line; each field is one command, in a file of its name.
+type cli struct {
+	Up      upCmd      `cmd:"" help:"Run the whole platform on this machine."`
+	Token   tokenCmd   `cmd:"" help:"Print an access token of the local identity."`
+	Import  importCmd  `cmd:"" help:"Import offers or candidates from a file."`
+	Publish publishCmd `cmd:"" help:"Publish the lines of a file to a Kafka topic."`
+	Tail    tailCmd    `cmd:"" help:"Print the messages of a Kafka topic as they come."`
+	Verify  verifyCmd  `cmd:"" help:"Recount every indicator and compare; exit 1 on any difference."`
+	Demo    demoCmd    `cmd:"" help:"Load a synthetic cohort with months of history."`
+	Doctor  doctorCmd  `cmd:"" help:"Check this machine and the running platform."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	// Installed before anything starts, so that no signal is missed.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	parser, err := kong.New(&cli{},
+		kong.Name("masar"),
+		kong.Description("Masar follows people along mobility pathways between Tunisia and France."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		fatal(err)
+	}
+	cmd, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	if err := cmd.Run(); err != nil {
+		fatal(err)
+	}
+}
+
+// errFailed ends the program with status 1 when the command has already said why.
+var errFailed = errors.New("failed")
+
+func fatal(err error) {
+	if !errors.Is(err, errFailed) {
+		fmt.Fprintln(os.Stderr, "masar:", err)
+	}
+	os.Exit(1)
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run() error {
+	fmt.Println("masar", version())
+	return nil
+}
+
+// version is the module version the binary was built from, or "devel".
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}
