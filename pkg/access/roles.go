@@ -1,5 +1,10 @@
 package access
 
+import (
+	"maps"
+	"slices"
+)
+
 // Role names a job in the programme. A principal has exactly one.
 type Role string
 
@@ -38,7 +43,25 @@ const (
 	PlatformRead      Permission = "platform:read"
 )
 
+// Known reports whether r is one of the roles.
+func (r Role) Known() bool { _, ok := permissions[r]; return ok }
+
+// Permissions lists what the role may do.
+func (r Role) Permissions() []Permission { return slices.Clone(permissions[r]) }
+
+// Roles lists the roles by name.
+func Roles() []Role { return slices.Sorted(maps.Keys(permissions)) }
+
 // Permissions lists every permission there is.
+func Permissions() []Permission { return slices.Clone(allPermissions) }
+
+func roleNames() (names []string) {
+	for _, r := range Roles() {
+		names = append(names, string(r))
+	}
+	return names
+}
+
 var allPermissions = []Permission{
 	CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
 	EmployersRead, EmployersWrite, OffersRead, OffersWrite,
@@ -75,3 +98,6 @@ var permissions = map[Role][]Permission{
 	// The owner of the machine that `masar up` runs on.
 	Admin: allPermissions,
 }
+
+// Exists reports whether p is one of the permissions.
+func Exists(p Permission) bool { return slices.Contains(allPermissions, p) }

@@ -1,0 +1,77 @@
+package telemetry
+
+// Every metric and attribute name that Masar emits. Prometheus turns dots into
+// underscores and adds the unit and, for counters, "_total":
+// http.server.request.duration in seconds is http_server_request_duration_seconds.
+
+// Metrics of HTTP, by the stable semantic conventions.
+const (
+	HTTPServerDuration = "http.server.request.duration" // s, histogram
+	HTTPClientDuration = "http.client.request.duration" // s, histogram
+)
+
+// Attributes of HTTP.
+const (
+	HTTPMethod = "http.request.method"
+	HTTPRoute  = "http.route" // the pattern, never the address: that holds ids
+	HTTPStatus = "http.response.status_code"
+	URLScheme  = "url.scheme"
+	ErrorType  = "error.type"
+)
+
+// Metrics and attributes of documents, by the stable semantic conventions.
+const (
+	DBDuration   = "db.client.operation.duration" // s, histogram
+	DBSystem     = "db.system.name"
+	DBCollection = "db.collection.name"
+	DBOperation  = "db.operation.name"
+	DBNamespace  = "db.namespace"
+	DBStatus     = "db.response.status_code"
+)
+
+// Metrics and attributes of messages. The conventions are still in development
+// (semconv 1.44): when they change, they change here.
+const (
+	MessagingDuration        = "messaging.client.operation.duration" // s, histogram
+	MessagingSent            = "messaging.client.sent.messages"      // counter
+	MessagingConsumed        = "messaging.client.consumed.messages"  // counter
+	MessagingProcessDuration = "messaging.process.duration"          // s, histogram
+	MessagingSystem          = "messaging.system"
+	MessagingDestination     = "messaging.destination.name"
+	MessagingPartition       = "messaging.destination.partition.id"
+	MessagingGroup           = "messaging.consumer.group.name"
+	MessagingOperation       = "messaging.operation.name"
+	MessagingOperationType   = "messaging.operation.type"
+)
+
+// Metrics of our own.
+const (
+	OutboxPending   = "masar.outbox.pending"        // documents with events that wait, gauge
+	OutboxAge       = "masar.outbox.age"            // s since the oldest of them was recorded, gauge
+	OutboxPublished = "masar.outbox.published"      // events published, counter
+	ConsumerLag     = "masar.consumer.lag"          // messages not yet handled, gauge
+	ConsumerTimeLag = "masar.consumer.time_lag"     // s that the group is behind, gauge
+	ConsumerRetries = "masar.consumer.retries"      // counter
+	DeadLetters     = "masar.consumer.dead_letters" // counter
+	LeaseHeld       = "masar.lease.held"            // 1 while this process holds the lease, gauge
+	Ready           = "masar.ready"                 // 1 while ready, by check, gauge
+	KPIPrefix       = "masar.kpi."                  // + an indicator's code: its present value, gauge
+)
+
+// Attributes of our own. None may name or number a person.
+const (
+	Service     = "masar.service"
+	Collection  = "masar.collection"
+	Topic       = "masar.topic"
+	Group       = "masar.group"
+	Reason      = "masar.reason"
+	Check       = "masar.check"
+	Lease       = "masar.lease"
+	Scheme      = "scheme"
+	Sector      = "sector"
+	Governorate = "governorate"
+	Sex         = "sex"
+	Stage       = "stage"
+	Month       = "month"
+	Exit        = "exit"
+)
