@@ -12,11 +12,28 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"sync"
 	"time"
 
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
 	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	callTimeout = 10 * time.Second // one administrative request, answer included
+
+	// Kafka accepts record batches of 1,048,588 bytes by default.
+	maxBatchBytes = 1_000_000
+	// A dead letter is its original and a few headers, so its topic takes more.
+	maxDeadBytes = 2 * maxBatchBytes
 )
 
 // Header is one Kafka record header. Keys may repeat.
@@ -52,19 +69,41 @@ func (m Message) Header(key string) ([]byte, bool) {
 // Config says how to reach the cluster and where to report. Only Brokers is
 // required; every other field has a working zero value.
 type Config struct {
-	Brokers  []string
+	Brokers  []string         // host:port of one or more brokers
 	TLS      *tls.Config      // nil: plain TCP
+	SASL     sasl.Mechanism   // nil: no authentication
 	ClientID string           // default "masar"
 	Log      *slog.Logger     // default: discards
 	Meter    metric.Meter     // default: no metrics
 	Tracer   trace.Tracer     // default: no spans
 	Now      func() time.Time // default time.Now
+
+	// Classify sees every error of a handler before the consumer decides what
+	// happens next, and returns it as it is or marked by Permanent or Blocked.
+	// It is the one place to say, for all consumers, which errors mean that a
+	// dependency is down.
+	Classify func(error) error
+
+	// BatchTimeout is how long a message waits for others to share its request:
+	// the price of one Publish call and the gain of many at once. 1 to 10 ms,
+	// default 2 ms.
+	BatchTimeout time.Duration
 }
 
 // Client is a producer and a maker of consumers on one cluster. It is safe for
 // concurrent use. Close it after every Consume has returned.
 type Client struct {
-	cfg Config
+	cfg       Config
+	log       *slog.Logger
+	addr      net.Addr
+	transport *kafka.Transport
+	writer    *kafka.Writer
+	dead      *kafka.Writer
+	meters    *meters
+	close     func() error
+
+	mu   sync.Mutex
+	runs map[*run]struct{}
 }
 
 // New checks the configuration and returns a client. It does not connect.
@@ -72,29 +111,77 @@ func New(cfg Config) (*Client, error) {
 	if len(cfg.Brokers) == 0 {
 		return nil, errors.New("bus: no broker address given: set Config.Brokers")
 	}
-	return &Client{cfg: cfg}, nil
+	for _, b := range cfg.Brokers {
+		if _, _, err := net.SplitHostPort(b); err != nil {
+			return nil, fmt.Errorf("bus: broker address %q: %w (write host:port)", b, err)
+		}
+	}
+	if cfg.BatchTimeout == 0 {
+		cfg.BatchTimeout = 2 * time.Millisecond
+	}
+	if cfg.BatchTimeout < time.Millisecond || cfg.BatchTimeout > 10*time.Millisecond {
+		return nil, fmt.Errorf("bus: BatchTimeout is %s, it must lie between 1 and 10 ms", cfg.BatchTimeout)
+	}
+	if cfg.ClientID == "" {
+		cfg.ClientID = "masar"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Meter == nil {
+		cfg.Meter = metricnoop.NewMeterProvider().Meter("masar/bus")
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = tracenoop.NewTracerProvider().Tracer("masar/bus")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Classify == nil {
+		cfg.Classify = func(err error) error { return err }
+	}
+	c := &Client{
+		cfg:  cfg,
+		log:  cfg.Log,
+		addr: kafka.TCP(cfg.Brokers...),
+		transport: &kafka.Transport{
+			ClientID:    cfg.ClientID,
+			TLS:         cfg.TLS,
+			SASL:        cfg.SASL,
+			DialTimeout: dialTimeout,
+			// A topic created by another process is unknown to us for this long.
+			MetadataTTL: 2 * time.Second,
+		},
+		runs: make(map[*run]struct{}),
+	}
+	var err error
+	if c.meters, err = newMeters(c); err != nil {
+		return nil, fmt.Errorf("bus: create metrics: %w", err)
+	}
+	c.writer = c.newWriter(maxBatchBytes)
+	c.dead = c.newWriter(maxDeadBytes)
+	c.close = sync.OnceValue(func() error {
+		err := errors.Join(c.writer.Close(), c.dead.Close(), c.meters.close())
+		c.transport.CloseIdleConnections()
+		return err
+	})
+	return c, nil
 }
 
-// Close flushes what is being published and closes the connections.
-func (c *Client) Close() error { return errTodo }
+// Close flushes what is being published and closes the connections. Repeated
+// calls return the result of the first.
+func (c *Client) Close() error { return c.close() }
 
-// Topic is a topic that must exist. Partitions 0 means 8, Replication 0 means
-// the cluster's default.
-type Topic struct {
-	Name        string
-	Partitions  int
-	Replication int
+// dialer opens the connections that are not pooled by the transport.
+func (c *Client) dialer() *kafka.Dialer {
+	return &kafka.Dialer{
+		ClientID:      c.cfg.ClientID,
+		TLS:           c.cfg.TLS,
+		SASLMechanism: c.cfg.SASL,
+		Timeout:       dialTimeout,
+		KeepAlive:     30 * time.Second,
+	}
 }
-
-var errTodo = errors.New("bus: not built yet")
-
-// EnsureTopics creates the topics that do not exist yet and waits until they can
-// be written. A topic that exists is left as it is.
-func (c *Client) EnsureTopics(ctx context.Context, topics ...Topic) error { return errTodo }
-
-// Publish writes the messages and returns nil when all of them are acknowledged
-// by all in-sync replicas. After an error some of them may have been written.
-func (c *Client) Publish(ctx context.Context, msgs ...Message) error { return errTodo }
 
 // Handler takes one message. It must be idempotent. Its error says what happens
 // next: nil, the message is done; Permanent, it goes to the dead letters at
@@ -140,49 +227,3 @@ func IsBlocked(err error) bool {
 	var m *marked
 	return errors.As(err, &m) && !m.permanent
 }
-
-// Consumer says what to read and how.
-type Consumer struct {
-	Group       string
-	Topics      []string
-	Handle      Handler
-	DeadLetters string // topic of the dead letters; default Group + ".dlq"
-	Attempts    int    // tries of one message before it becomes a dead letter; default 5
-	Workers     int    // messages handled at the same time; those of one key never are; default 8
-	StartAtEnd  bool   // a new group starts at the end instead of at the first message
-}
-
-// Consume reads until ctx ends, then stops fetching, finishes what is in flight,
-// commits, leaves the group and returns nil. Any other return is an error that
-// Consume could not get over by itself.
-func (c *Client) Consume(ctx context.Context, k Consumer) error { return errTodo }
-
-// PartitionLag is how far a group is behind in one partition.
-type PartitionLag struct {
-	Topic     string
-	Partition int
-	Committed int64         // next offset to be read by the group; -1: nothing committed yet
-	End       int64         // offset after the last message
-	Lag       int64         // messages not yet committed
-	Time      time.Duration // age of the oldest message not yet committed; 0 when Lag is 0
-}
-
-// Lag asks the cluster how far the group is behind in the topics.
-func (c *Client) Lag(ctx context.Context, group string, topics ...string) ([]PartitionLag, error) {
-	return nil, errTodo
-}
-
-// ConsumerProgress is the state of one running Consume.
-type ConsumerProgress struct {
-	Group     string
-	Topics    []string
-	Handled   int64         // messages handled or stored as dead letters since the start
-	InFlight  int           // messages fetched and not yet handled
-	Blocked   int           // messages waiting in a retry because of a Blocked error
-	LastMove  time.Time     // last time that a committed offset moved forward, or that there was nothing to do
-	Oldest    time.Duration // age of the oldest message that is fetched and not handled; 0: none
-	LastError string        // text of the last error of the loop, "" after it is overcome
-}
-
-// Progress returns the state of every running Consume of this client.
-func (c *Client) Progress() []ConsumerProgress { return nil }

@@ -1,0 +1,211 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Metric names. The messaging.* ones are of the OpenTelemetry semantic
+// conventions; times are in seconds. No message key ever becomes an attribute:
+// it may identify a person.
+const (
+	MetricSent            = "messaging.client.sent.messages"
+	MetricConsumed        = "messaging.client.consumed.messages"
+	MetricSendDuration    = "messaging.client.operation.duration"
+	MetricProcessDuration = "messaging.process.duration"
+	MetricRetries         = "masar.bus.retries"
+	MetricDeadLetters     = "masar.bus.dead_letters"
+	MetricLag             = "masar.bus.lag"       // messages fetched or known to wait, per partition
+	MetricLagTime         = "masar.bus.lag.time"  // age of the oldest message not handled, per group
+	MetricOffset          = "masar.bus.committed" // committed offset, per partition
+	MetricInFlight        = "masar.bus.in_flight"
+)
+
+// Attribute keys of the metrics and spans.
+const (
+	attrDestination   = attribute.Key("messaging.destination.name")
+	attrPartition     = attribute.Key("messaging.destination.partition.id")
+	attrGroup         = attribute.Key("messaging.consumer.group.name")
+	attrOperation     = attribute.Key("messaging.operation.name")
+	attrOperationType = attribute.Key("messaging.operation.type")
+	attrBatch         = attribute.Key("messaging.batch.message_count")
+	attrOffset        = attribute.Key("messaging.kafka.offset")
+	attrErrorType     = attribute.Key("error.type")
+)
+
+var attrSystem = attribute.String("messaging.system", "kafka")
+
+// durations are the bucket boundaries in seconds; OpenTelemetry's defaults are
+// made for milliseconds.
+var durations = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+type meters struct {
+	sent, consumed, retries, dead metric.Int64Counter
+	sendTime, processTime         metric.Float64Histogram
+	registration                  metric.Registration
+}
+
+func newMeters(c *Client) (*meters, error) {
+	var (
+		m    meters
+		errs []error
+	)
+	keep := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	counter := func(name, unit, text string) metric.Int64Counter {
+		i, err := c.cfg.Meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(text))
+		keep(err)
+		return i
+	}
+	histogram := func(name, text string) metric.Float64Histogram {
+		i, err := c.cfg.Meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(text), metric.WithExplicitBucketBoundaries(durations...))
+		keep(err)
+		return i
+	}
+	m.sent = counter(MetricSent, "{message}", "Messages acknowledged by the cluster, or refused (error.type)")
+	m.consumed = counter(MetricConsumed, "{message}", "Tries to handle a message")
+	m.retries = counter(MetricRetries, "{try}", "Messages put back for another try")
+	m.dead = counter(MetricDeadLetters, "{message}", "Messages stored as dead letters")
+	m.sendTime = histogram(MetricSendDuration, "Duration of one Publish call")
+	m.processTime = histogram(MetricProcessDuration, "Duration of one try to handle a message")
+
+	lag, err := c.cfg.Meter.Int64ObservableGauge(MetricLag, metric.WithUnit("{message}"), metric.WithDescription("Messages not yet handled in a partition of this member"))
+	keep(err)
+	lagTime, err := c.cfg.Meter.Float64ObservableGauge(MetricLagTime, metric.WithUnit("s"), metric.WithDescription("Age of the oldest message that is fetched and not handled"))
+	keep(err)
+	offset, err := c.cfg.Meter.Int64ObservableGauge(MetricOffset, metric.WithUnit("{message}"), metric.WithDescription("Committed offset of a partition of this member"))
+	keep(err)
+	inFlight, err := c.cfg.Meter.Int64ObservableGauge(MetricInFlight, metric.WithUnit("{message}"), metric.WithDescription("Messages fetched and not yet handled"))
+	keep(err)
+	if len(errs) > 0 {
+		return nil, errs[0]
+	}
+	m.registration, err = c.cfg.Meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		for _, r := range c.running() {
+			group := attrGroup.String(r.k.Group)
+			p := r.snapshot()
+			o.ObserveFloat64(lagTime, p.Oldest.Seconds(), metric.WithAttributes(group))
+			o.ObserveInt64(inFlight, int64(p.InFlight), metric.WithAttributes(group))
+			for _, s := range r.partitions() {
+				at := metric.WithAttributes(group, attrDestination.String(s.topic), attrPartition.Int(s.partition))
+				o.ObserveInt64(lag, max(0, s.end-s.next), at)
+				o.ObserveInt64(offset, s.committed, at)
+			}
+		}
+		return nil
+	}, lag, lagTime, offset, inFlight)
+	return &m, err
+}
+
+func (m *meters) close() error {
+	if m.registration == nil {
+		return nil
+	}
+	return m.registration.Unregister()
+}
+
+func (c *Client) running() []*run {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]*run, 0, len(c.runs))
+	for r := range c.runs {
+		out = append(out, r)
+	}
+	return out
+}
+
+func (r *run) partitions() []partState {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.flow == nil {
+		return nil
+	}
+	return r.flow.state().parts
+}
+
+func (m *meters) published(ctx context.Context, msgs []Message, took time.Duration, err error) {
+	counts := make(map[string]int64)
+	for _, msg := range msgs {
+		counts[msg.Topic]++
+	}
+	for topic, n := range counts {
+		set := attribute.NewSet(attrDestination.String(topic), attrOperation.String("send"))
+		if err != nil {
+			set = attribute.NewSet(attrDestination.String(topic), attrOperation.String("send"), attrErrorType.String(errorType(err)))
+		}
+		m.sent.Add(ctx, n, metric.WithAttributeSet(set))
+		m.sendTime.Record(ctx, took.Seconds(), metric.WithAttributeSet(set))
+	}
+}
+
+func (m *meters) retried(ctx context.Context, msg Message, group string, blocked bool) {
+	kind := "failed"
+	if blocked {
+		kind = "blocked"
+	}
+	m.retries.Add(ctx, 1, metric.WithAttributes(attrDestination.String(msg.Topic), attrGroup.String(group), attrErrorType.String(kind)))
+}
+
+func (m *meters) buried(ctx context.Context, msg Message, group string) {
+	m.dead.Add(ctx, 1, metric.WithAttributes(attrDestination.String(msg.Topic), attrGroup.String(group)))
+}
+
+// startProcess opens the span of one try, as a child of the span that the
+// message carries, and returns what to do when the try is over.
+func (c *Client) startProcess(ctx context.Context, m Message, group string) (context.Context, func(error)) {
+	start := c.cfg.Now()
+	if sc := remoteSpan(m); sc.IsValid() {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, sc)
+	}
+	ctx, span := c.cfg.Tracer.Start(ctx, "process "+m.Topic, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+		attrSystem, attrDestination.String(m.Topic), attrPartition.Int(m.Partition), attrOffset.Int64(m.Offset),
+		attrGroup.String(group), attrOperation.String("process"), attrOperationType.String("process"),
+	))
+	return ctx, func(err error) {
+		set := attribute.NewSet(attrDestination.String(m.Topic), attrGroup.String(group), attrOperation.String("process"))
+		if err != nil {
+			set = attribute.NewSet(attrDestination.String(m.Topic), attrGroup.String(group), attrOperation.String("process"), attrErrorType.String(errorType(err)))
+			span.SetStatus(codes.Error, err.Error())
+		}
+		c.meters.consumed.Add(ctx, 1, metric.WithAttributeSet(set))
+		c.meters.processTime.Record(ctx, c.cfg.Now().Sub(start).Seconds(), metric.WithAttributeSet(set))
+		span.End()
+	}
+}
+
+// errorType is the class of an error, of which there are few.
+func errorType(err error) string {
+	switch {
+	case IsPermanent(err):
+		return "permanent"
+	case IsBlocked(err):
+		return "blocked"
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	default:
+		return "failed"
+	}
+}
+
+// kafkaLog passes on what kafka-go says about errors. They are its own texts on
+// connections and offsets, without any message; it repeats them at every retry,
+// hence debug.
+func (c *Client) kafkaLog(who string) kafka.Logger {
+	return kafka.LoggerFunc(func(msg string, args ...any) {
+		if c.log.Enabled(context.Background(), slog.LevelDebug) {
+			c.log.Debug("bus: kafka-go", "who", who, "message", fmt.Sprintf(msg, args...))
+		}
+	})
+}
