@@ -58,11 +58,11 @@ func openCSV(r io.Reader) (*csvTable, error) {
 	return t, nil
 }
 
-// separator is the one of comma, semicolon and tab that cuts the first lines
-// into the most fields, counted outside quotes.
+// separator is the one of comma, semicolon and tab that cuts the beginning
+// of the file into the most fields, counted outside quotes.
 func separator(ahead []byte) byte {
 	count := map[byte]int{}
-	quoted, lines := false, 0
+	quoted := false
 	for _, c := range ahead {
 		switch c {
 		case '"':
@@ -70,10 +70,6 @@ func separator(ahead []byte) byte {
 		case ',', ';', '\t':
 			if !quoted {
 				count[c]++
-			}
-		case '\n':
-			if lines++; lines == 20 {
-				break
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -363,6 +364,8 @@ func (s *offerScanner) finish(at Row) error {
 	default:
 		err := json.Unmarshal(raw, new(json.RawMessage))
 		switch {
+		case errors.As(err, &wrong) && wrong.Offset >= int64(len(raw)) && strings.Contains(wrong.Error(), "unexpected end"):
+			reason = "not JSON: the offer ends too early"
 		case errors.As(err, &wrong):
 			reason = fmt.Sprintf("not JSON at character %d: %s", place(raw, wrong.Offset), wrong)
 		case err != nil:

@@ -24,39 +24,6 @@ func tidy(s string) string {
 	return norm.NFC.String(strings.Join(strings.Fields(s), " "))
 }
 
-// fold brings a text to the form in which names of columns and codes are
-// compared: no accents or vowel marks, lower case, only letters and digits with
-// single spaces, Arabic letters that are written for one another made one.
-func fold(s string) string {
-	var b strings.Builder
-	space := false
-	for _, c := range norm.NFKD.String(digits(s)) {
-		switch c {
-		case 'œ', 'Œ':
-			b.WriteString("oe")
-			continue
-		case 'ة':
-			c = 'ه'
-		case 'ى':
-			c = 'ي'
-		case 'ـ': // kashida, which only stretches
-			continue
-		}
-		switch {
-		case unicode.Is(unicode.Mn, c), unicode.Is(unicode.Cf, c):
-		case unicode.IsLetter(c), unicode.IsDigit(c):
-			if space && b.Len() > 0 {
-				b.WriteByte(' ')
-			}
-			space = false
-			b.WriteRune(unicode.ToLower(c))
-		default:
-			space = true
-		}
-	}
-	return b.String()
-}
-
 // digits writes Arabic-Indic and Persian digits as 0 to 9.
 func digits(s string) string {
 	return strings.Map(func(c rune) rune {

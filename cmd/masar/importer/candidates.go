@@ -1,0 +1,394 @@
+package importer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/xuri/excelize/v2"
+
+	"masar.local/pkg/reference"
+)
+
+// Format is how a list is stored.
+type Format string
+
+// Formats of lists.
+const (
+	CSV  Format = "csv"  // comma, semicolon or tab separated
+	XLSX Format = "xlsx" // Excel workbook
+)
+
+// Options says how to read a list.
+type Options struct {
+	Format Format // for OpenCandidates, "" means by the file's name
+	Sheet  string // of a workbook; "" means the first
+	// Occupations are known by name; nil means those that are part of the program.
+	Occupations *reference.Occupations
+}
+
+// List is a candidate list whose header has been read and understood.
+type List struct {
+	Columns []Column // every column with a header, in the file's order
+	Header  int      // line of the header
+
+	table    table
+	kinds    []*column // by place; nil where nothing is read
+	places   []Column  // by place; without a name where there is no header
+	strict   bool      // a cell beyond the header means that the row is shifted
+	labels   func() map[string]string
+	headless map[int]bool // columns with values but without a header
+	file     io.Closer
+}
+
+// CandidateRow is one row of a list.
+type CandidateRow struct {
+	Line      int // in the file, from 1
+	Candidate Candidate
+	Problems  []Problem
+}
+
+// Refused says whether the row cannot be used.
+func (r CandidateRow) Refused() bool {
+	for _, p := range r.Problems {
+		if !p.Warning {
+			return true
+		}
+	}
+	return false
+}
+
+// table is a file of rows.
+type table interface {
+	// next reads the next row that is not empty: its line and its cells, or its
+	// problem. io.EOF ends; any other error means that the file cannot be read on.
+	next() (line int, cells []string, problem *Problem, err error)
+	// serial reads a date that is stored as a number, where the format does that.
+	serial(value string) (date string, ok bool)
+	notices() []string
+	close() error
+}
+
+// headerWithin is how many rows may come before the header: titles, a logo's
+// empty space.
+const headerWithin = 20
+
+// OpenCandidates opens a list by its path. Close it after reading.
+func OpenCandidates(path string, o Options) (*List, error) {
+	if o.Format == "" {
+		switch ext := strings.ToLower(filepath.Ext(path)); ext {
+		case ".csv", ".tsv", ".txt":
+			o.Format = CSV
+		case ".xlsx", ".xlsm":
+			o.Format = XLSX
+		default:
+			return nil, fmt.Errorf("%s: a list is a .csv or an .xlsx file, not %q", path, ext)
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	l, err := Candidates(f, o)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	l.file = f
+	return l, nil
+}
+
+// Candidates reads a list's header. It is an error, before any row, if the
+// columns without which nobody can be identified are not there
+// (*MissingColumnsError) or if two columns mean the same.
+func Candidates(r io.Reader, o Options) (*List, error) {
+	if o.Occupations == nil {
+		o.Occupations = reference.EmbeddedOccupations()
+	}
+	l := &List{headless: map[int]bool{}, labels: sync.OnceValue(func() map[string]string { return labelsOf(o.Occupations) })}
+	var err error
+	switch o.Format {
+	case CSV:
+		l.table, err = openCSV(r)
+		l.strict = true
+	case XLSX:
+		l.table, err = openXLSX(r, o.Sheet)
+	default:
+		err = fmt.Errorf("unknown format %q: want csv or xlsx", o.Format)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := l.header(); err != nil {
+		return nil, errors.Join(err, l.table.close())
+	}
+	return l, nil
+}
+
+// Close frees the file.
+func (l *List) Close() error {
+	err := l.table.close()
+	if l.file != nil {
+		err = errors.Join(err, l.file.Close())
+	}
+	return err
+}
+
+// Unknown lists the columns that are not read.
+func (l *List) Unknown() []Column {
+	var unknown []Column
+	for _, c := range l.Columns {
+		if c.Field == "" {
+			unknown = append(unknown, c)
+		}
+	}
+	return unknown
+}
+
+// Notices tells what was assumed about the file as a whole. It is complete when
+// the rows have been read.
+func (l *List) Notices() []string {
+	told := l.table.notices()
+	for i := range l.kinds {
+		if l.headless[i] {
+			told = append(told, fmt.Sprintf("column %s has values but no header and is not read", letter(i)))
+		}
+	}
+	return told
+}
+
+// MissingColumnsError says which columns a list lacks.
+type MissingColumnsError struct {
+	Line    int      // of what was taken for the header; 0 when nothing looked like one
+	Missing []string // in words, with names that would be understood
+	Found   []Column
+}
+
+func (e *MissingColumnsError) Error() string {
+	var b strings.Builder
+	if e.Line == 0 {
+		fmt.Fprintf(&b, "no header in the first %d rows; needed are", headerWithin)
+	} else {
+		fmt.Fprintf(&b, "line %d, the header: missing are", e.Line)
+	}
+	b.WriteString(" columns for " + strings.Join(e.Missing, "; "))
+	if len(e.Found) > 0 {
+		b.WriteString(". Columns there:")
+		for _, c := range e.Found {
+			fmt.Fprintf(&b, " %s %q", c.Letter, clip(c.Name))
+		}
+	}
+	return b.String()
+}
+
+// needed lists the needs that the kinds do not meet, with what would.
+func needed(have []*column) []string {
+	met := map[string]bool{}
+	for _, k := range have {
+		if k != nil {
+			met[k.need] = true
+		}
+	}
+	var missing []string
+	for _, need := range needs {
+		if met[need] {
+			continue
+		}
+		var names []string
+		for _, c := range columns {
+			if c.need == need {
+				names = append(names, `"`+c.names[0]+`"`)
+			}
+		}
+		missing = append(missing, need+" ("+strings.Join(names, " or ")+")")
+	}
+	return missing
+}
+
+// header finds the header: the first row in which at least two columns are
+// understood.
+func (l *List) header() error {
+	for range headerWithin {
+		line, cells, problem, err := l.table.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if problem != nil {
+			return errors.New(problem.String())
+		}
+		known := 0
+		kinds := make([]*column, len(cells))
+		for i, text := range cells {
+			if kinds[i] = kindOf(text); kinds[i] != nil {
+				known++
+			}
+		}
+		if known < 2 {
+			continue
+		}
+		l.Header, l.kinds = line, kinds
+		for i, text := range cells {
+			c := Column{Letter: letter(i), Name: tidy(text)}
+			if kinds[i] != nil {
+				c.Field = kinds[i].field
+			}
+			l.places = append(l.places, c)
+			if c.Name != "" {
+				l.Columns = append(l.Columns, c)
+			}
+		}
+		if missing := needed(kinds); len(missing) > 0 {
+			return &MissingColumnsError{Line: line, Missing: missing, Found: l.Columns}
+		}
+		return l.twice()
+	}
+	return &MissingColumnsError{Missing: needed(nil)}
+}
+
+// twice refuses two columns that give the same field.
+func (l *List) twice() error {
+	first := map[string]Column{}
+	for _, c := range l.Columns {
+		if c.Field == "" || kindOf(c.Name).many {
+			continue
+		}
+		if other, seen := first[c.Field]; seen {
+			return fmt.Errorf("line %d, the header: columns %s (%q) and %s (%q) both give the %s: keep one",
+				l.Header, other.Letter, other.Name, c.Letter, c.Name, kindOf(c.Name).what)
+		}
+		first[c.Field] = c
+	}
+	return nil
+}
+
+var kindNames = sync.OnceValue(func() map[string]*column {
+	names := map[string]*column{}
+	for i := range columns {
+		for _, name := range columns[i].names {
+			names[reference.Fold(name)] = &columns[i]
+		}
+	}
+	return names
+})
+
+// kindOf understands a header, nil when it does not.
+func kindOf(header string) *column {
+	header = tidy(header)
+	if kind, ok := kindNames()[reference.Fold(header)]; ok {
+		return kind
+	}
+	if open := strings.IndexAny(header, "([{"); open > 0 {
+		if kind, ok := kindNames()[reference.Fold(header[:open])]; ok {
+			return kind
+		}
+	}
+	base := strings.TrimRight(digits(header), " 0123456789")
+	if kind, ok := kindNames()[reference.Fold(base)]; ok && kind.many {
+		return kind
+	}
+	return nil
+}
+
+// letter is what spreadsheets call the column at a place from 0.
+func letter(place int) string {
+	name, err := excelize.ColumnNumberToName(place + 1)
+	if err != nil { // beyond what a spreadsheet can hold
+		return fmt.Sprint(place + 1)
+	}
+	return name
+}
+
+// Rows reads the rows after the header, once. An error ends; what is wrong with
+// a row is in the row.
+func (l *List) Rows() iter.Seq2[CandidateRow, error] {
+	return func(yield func(CandidateRow, error) bool) {
+		for {
+			line, cells, problem, err := l.table.next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(CandidateRow{Line: line}, err)
+				return
+			}
+			row := CandidateRow{Line: line}
+			if problem != nil {
+				row.Problems = []Problem{*problem}
+			} else {
+				row = l.row(line, cells)
+			}
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// row reads the cells of one row.
+func (l *List) row(line int, cells []string) CandidateRow {
+	row := CandidateRow{Line: line}
+	b := &builder{list: l}
+	report := func(c *cell, f *fault) {
+		if f != nil {
+			row.Problems = append(row.Problems, Problem{
+				Line: line, Column: c.column.Name, Letter: c.column.Letter, Value: clip(c.raw),
+				Code: f.code, Reason: f.reason, Warning: f.warning,
+			})
+		}
+	}
+	met, wrongNeed := map[string]bool{}, map[string]bool{}
+	for i, raw := range cells {
+		text := tidy(raw)
+		if text == "" {
+			continue
+		}
+		if i >= len(l.kinds) {
+			c := &cell{column: Column{Letter: letter(i)}, raw: raw}
+			f := wrong("cells", "the row has %d cells and the header %d: a separator too many, or one inside a text that is not in quotes", len(cells), len(l.kinds))
+			f.warning = !l.strict
+			if f.warning {
+				f.reason = "the cell is beyond the last column of the header and is not read"
+			}
+			report(c, f)
+			break
+		}
+		kind := l.kinds[i]
+		if kind == nil {
+			if l.places[i].Name == "" {
+				l.headless[i] = true
+			}
+			continue
+		}
+		c := &cell{column: l.places[i], raw: raw, text: text}
+		if strings.HasPrefix(text, "#") && (strings.HasSuffix(text, "!") || strings.HasSuffix(text, "?") || text == "#N/A") {
+			report(c, wrong("formula", "the cell holds an error of the spreadsheet"))
+			wrongNeed[kind.need] = true
+			continue
+		}
+		f := kind.read(b, c)
+		report(c, f)
+		if f == nil || f.warning {
+			met[kind.need] = true
+		} else {
+			wrongNeed[kind.need] = true
+		}
+	}
+	if f := b.finish(); f != nil {
+		report(b.experience, f)
+	}
+	for i, kind := range l.kinds {
+		if kind != nil && kind.need != "" && !met[kind.need] && !wrongNeed[kind.need] {
+			report(&cell{column: l.places[i]}, wrong("required", "the %s is missing", kind.need))
+			wrongNeed[kind.need] = true // said once
+		}
+	}
+	row.Candidate = b.Candidate
+	return row
+}

@@ -1,0 +1,288 @@
+package importer
+
+// How a list's columns are called. To accept one more name, add it here: case,
+// accents, spaces and punctuation do not matter, nor does what stands in
+// brackets after a known name ("Date de naissance (jj/mm/aaaa)"), nor a number
+// after the name of a column that may be there several times ("Métier 2").
+
+// column is a kind of column.
+type column struct {
+	field string // of the candidate record
+	what  string // in words, for messages
+	need  string // columns of the same need: one of them must be in the list, and filled
+	many  bool   // may be there several times
+	read  reader
+	names []string
+}
+
+// Needs: without these a person cannot be told from another.
+const (
+	needFamilyName  = "family name"
+	needGivenName   = "given name"
+	needBirthDate   = "date of birth"
+	needGovernorate = "governorate"
+)
+
+var needs = []string{needFamilyName, needGivenName, needBirthDate, needGovernorate}
+
+var columns = []column{
+	{
+		field: "ref", what: "reference", read: readText(func(b *builder) *string { return &b.Ref }),
+		names: []string{
+			"Référence", "Réf", "Ref", "Référence du dossier", "N° dossier", "Numéro de dossier", "Identifiant", "ID", "Matricule",
+			"Reference", "File number", "External reference",
+			"المرجع", "رقم الملف", "المعرف",
+		},
+	},
+	{
+		field: "family_name", what: "family name", need: needFamilyName, read: readName(func(b *builder) *string { return &b.FamilyName }),
+		names: []string{
+			"Nom", "Nom de famille", "Nom français", "Nom (latin)", "Nom en français", "Nom patronymique", "family_name",
+			"Family name", "Last name", "Surname",
+			"اللقب بالفرنسية",
+		},
+	},
+	{
+		field: "given_name", what: "given name", need: needGivenName, read: readName(func(b *builder) *string { return &b.GivenName }),
+		names: []string{
+			"Prénom", "Prénoms", "Prénom(s)", "Prénom français", "Prénom (latin)", "Prénom en français", "given_name",
+			"Given name", "First name", "Forename",
+			"الاسم بالفرنسية",
+		},
+	},
+	{
+		field: "family_name_ar", what: "family name in Arabic", need: needFamilyName, read: readName(func(b *builder) *string { return &b.FamilyNameAR }),
+		names: []string{
+			"Nom (arabe)", "Nom arabe", "Nom en arabe", "Nom AR", "family_name_ar",
+			"Family name (Arabic)", "Family name Arabic", "Last name (Arabic)", "Last name Arabic",
+			"اللقب", "لقب", "اللقب بالعربية", "اسم العائلة",
+		},
+	},
+	{
+		field: "given_name_ar", what: "given name in Arabic", need: needGivenName, read: readName(func(b *builder) *string { return &b.GivenNameAR }),
+		names: []string{
+			"Prénom (arabe)", "Prénom arabe", "Prénom en arabe", "Prénom AR", "given_name_ar",
+			"Given name (Arabic)", "Given name Arabic", "First name (Arabic)", "First name Arabic",
+			"الاسم", "اسم", "الإسم", "الاسم بالعربية", "الاسم الشخصي",
+		},
+	},
+	{
+		field: "sex", what: "sex", read: readSex,
+		names: []string{"Sexe", "Genre", "Sex", "Gender", "الجنس", "النوع الاجتماعي"},
+	},
+	{
+		field: "birth_date", what: "date of birth", need: needBirthDate, read: readDate(func(b *builder) *string { return &b.BirthDate }),
+		names: []string{
+			"Date de naissance", "Date naissance", "Né le", "Né(e) le", "Naissance", "birth_date",
+			"Birth date", "Date of birth", "DOB",
+			"تاريخ الولادة", "تاريخ الميلاد",
+		},
+	},
+	{
+		field: "governorate", what: "governorate", need: needGovernorate, read: readGovernorate,
+		names: []string{
+			"Gouvernorat", "Gouvernorat de résidence", "Wilaya", "Gouv",
+			"Governorate", "Governorate of residence",
+			"الولاية", "ولاية", "ولاية الإقامة",
+		},
+	},
+	{
+		field: "national_id", what: "national identity number", read: readCIN,
+		names: []string{
+			"CIN", "N° CIN", "Numéro CIN", "No CIN", "Carte d'identité", "Carte d'identité nationale", "N° carte d'identité", "national_id",
+			"National ID", "National identity number", "ID card", "ID card number",
+			"رقم بطاقة التعريف", "رقم بطاقة التعريف الوطنية", "بطاقة التعريف الوطنية", "بطاقة التعريف", "ب ت و",
+		},
+	},
+	{
+		field: "passport", what: "passport", read: readPassport,
+		names: []string{
+			"Passeport", "N° passeport", "Numéro de passeport", "N° de passeport",
+			"Passport", "Passport number", "Passport no",
+			"جواز السفر", "رقم جواز السفر",
+		},
+	},
+	{
+		field: "email", what: "e-mail address", read: readEmail,
+		names: []string{
+			"Courriel", "Email", "E-mail", "Mail", "Adresse e-mail", "Adresse mail", "Adresse électronique", "Adresse courriel", "Adresse email",
+			"Email address", "E-mail address",
+			"البريد الإلكتروني", "بريد إلكتروني", "العنوان الإلكتروني",
+		},
+	},
+	{
+		field: "phone", what: "telephone", read: readPhone,
+		names: []string{
+			"Téléphone", "Tél", "Tel", "N° téléphone", "Numéro de téléphone", "N° de téléphone", "Mobile", "Portable", "GSM", "Téléphone portable", "Téléphone mobile",
+			"Phone", "Phone number", "Telephone", "Mobile phone",
+			"الهاتف", "رقم الهاتف", "الهاتف الجوال", "الجوال",
+		},
+	},
+	{
+		field: "language", what: "language of messages", read: readPreferredLanguage,
+		names: []string{
+			"Langue", "Langue des messages", "Langue de contact", "Langue préférée", "Langue de correspondance",
+			"Language", "Preferred language", "Contact language",
+			"اللغة", "لغة التواصل", "لغة المراسلة",
+		},
+	},
+	{
+		field: "diploma_level", what: "diploma", read: readDiploma,
+		names: []string{
+			"Diplôme", "Niveau de diplôme", "Niveau d'études", "Niveau d'étude", "Niveau de formation", "Niveau scolaire", "diploma_level",
+			"Diploma", "Diploma level", "Education", "Education level",
+			"الشهادة", "المستوى التعليمي", "المستوى الدراسي", "الشهادة العلمية",
+		},
+	},
+	{
+		field: "occupations", what: "occupation", many: true, read: readOccupations,
+		names: []string{
+			"Métier", "Métiers", "Code ROME", "Codes ROME", "ROME", "Métier (ROME)", "Métier ROME", "Profession", "Métier recherché", "Métiers recherchés", "occupations",
+			"Occupation", "Occupations", "ROME code", "ROME codes", "Job",
+			"المهنة", "المهن", "الحرفة",
+		},
+	},
+	{
+		field: "experience_months", what: "experience in months", many: true, read: readExperience(1),
+		names: []string{
+			"Expérience (mois)", "Expérience en mois", "Mois d'expérience", "Durée d'expérience (mois)", "experience_months",
+			"Experience (months)", "Experience in months", "Months of experience",
+			"الخبرة بالأشهر", "الخبرة (أشهر)", "عدد أشهر الخبرة",
+		},
+	},
+	{
+		field: "experience_years", what: "experience in years", many: true, read: readExperience(12),
+		names: []string{
+			"Expérience (années)", "Expérience (ans)", "Expérience en années", "Années d'expérience", "Nombre d'années d'expérience", "Durée d'expérience (années)",
+			"Experience (years)", "Experience in years", "Years of experience",
+			"الخبرة بالسنوات", "الخبرة (سنوات)", "عدد سنوات الخبرة", "سنوات الخبرة",
+		},
+	},
+	{
+		field: "experience", what: "experience with its unit", many: true, read: readExperience(0),
+		names: []string{"Expérience", "Expérience professionnelle", "Durée d'expérience", "Experience", "Work experience", "الخبرة", "الخبرة المهنية"},
+	},
+	{
+		field: "languages.fr", what: "level of French", read: readLevel("fr"),
+		names: []string{
+			"Niveau de français", "Français", "Niveau français", "Niveau en français", "Niveau de langue française", "Niveau de langue", "Français (CECRL)",
+			"French", "French level", "Level of French",
+			"الفرنسية", "مستوى الفرنسية", "اللغة الفرنسية", "المستوى في الفرنسية",
+		},
+	},
+	{
+		field: "languages.en", what: "level of English", read: readLevel("en"),
+		names: []string{
+			"Niveau d'anglais", "Anglais", "Niveau anglais", "English", "English level", "Level of English",
+			"الإنجليزية", "الإنقليزية", "مستوى الإنجليزية", "اللغة الإنجليزية",
+		},
+	},
+	{
+		field: "languages.ar", what: "level of Arabic", read: readLevel("ar"),
+		names: []string{"Niveau d'arabe", "Arabe", "Arabic level", "Level of Arabic", "مستوى العربية", "اللغة العربية"},
+	},
+	{
+		field: "languages.it", what: "level of Italian", read: readLevel("it"),
+		names: []string{"Niveau d'italien", "Italien", "Italian", "Italian level", "الإيطالية", "مستوى الإيطالية"},
+	},
+	{
+		field: "languages.de", what: "level of German", read: readLevel("de"),
+		names: []string{"Niveau d'allemand", "Allemand", "German", "German level", "الألمانية", "مستوى الألمانية"},
+	},
+	{
+		field: "licences", what: "driving licences", many: true, read: readLicences,
+		names: []string{
+			"Permis", "Permis de conduire", "Catégorie de permis", "Catégories de permis", "Type de permis", "Licences",
+			"Driving licence", "Driving licences", "Driving license", "Licence", "License",
+			"رخصة السياقة", "رخصة القيادة", "رخص السياقة",
+		},
+	},
+	{
+		field: "available_from", what: "first day available", read: readDate(func(b *builder) *string { return &b.AvailableFrom }),
+		names: []string{
+			"Disponible du", "Disponible à partir du", "Disponible dès le", "Disponibilité", "Date de disponibilité", "Disponibilité du", "available_from",
+			"Available from", "Availability",
+			"متاح من", "متوفر من", "تاريخ التوفر", "متاح ابتداء من",
+		},
+	},
+	{
+		field: "available_to", what: "last day available", read: readDate(func(b *builder) *string { return &b.AvailableTo }),
+		names: []string{
+			"Disponible au", "Disponible jusqu'au", "Fin de disponibilité", "Disponibilité au", "available_to",
+			"Available to", "Available until",
+			"متاح إلى", "متوفر إلى", "متاح حتى",
+		},
+	},
+	{
+		field: "schemes", what: "schemes", many: true, read: readSchemes,
+		names: []string{
+			"Schéma", "Schémas", "Programme", "Programmes", "Dispositif", "Dispositifs", "Filière", "schemes",
+			"Scheme", "Schemes", "Program",
+			"البرنامج", "البرامج", "المسار",
+		},
+	},
+	{
+		field: "regions", what: "wished regions", many: true, read: readRegions,
+		names: []string{
+			"Région", "Régions", "Région souhaitée", "Régions souhaitées", "Région(s) souhaitée(s)", "Région de France", "regions",
+			"Region", "Wished regions", "Preferred regions",
+			"الجهة", "الجهات المطلوبة",
+		},
+	},
+	{
+		field: "consents", what: "consents", many: true, read: readConsents,
+		names: []string{"Consentement", "Consentements", "Consentement(s)", "Consents", "Consent", "الموافقة", "الموافقات"},
+	},
+	{
+		field: "consents.matching", what: "consent to matching", read: readConsent("matching"),
+		names: []string{"Consentement mise en relation", "Consentement matching", "Consentement rapprochement", "Consent matching", "الموافقة على المطابقة"},
+	},
+	{
+		field: "consents.employer_disclosure", what: "consent to disclosure to employers", read: readConsent("employer_disclosure"),
+		names: []string{"Consentement employeur", "Consentement transmission employeur", "Consentement communication aux employeurs", "Consent employer disclosure", "الموافقة على إعلام المشغل"},
+	},
+	{
+		field: "consents.transfer", what: "consent to transfer abroad", read: readConsent("transfer"),
+		names: []string{"Consentement transfert", "Consentement transfert à l'étranger", "Consent transfer", "الموافقة على النقل"},
+	},
+	{
+		field: "consents.notification", what: "consent to notification", read: readConsent("notification"),
+		names: []string{"Consentement notification", "Consentement notifications", "Consentement messages", "Accepte les notifications", "Consent notification", "الموافقة على الإشعارات", "الموافقة على الإعلام"},
+	},
+	{
+		field: "consents.statistics", what: "consent to statistics", read: readConsent("statistics"),
+		names: []string{"Consentement statistique", "Consentement statistiques", "Consent statistics", "الموافقة على الإحصاء"},
+	},
+}
+
+// Words in cells, folded like the names of columns.
+var (
+	sexes = map[string]string{
+		"f": "F", "femme": "F", "feminin": "F", "female": "F", "woman": "F", "fille": "F", "mme": "F", "انثي": "F", "امراه": "F", "مونث": "F",
+		"m": "M", "h": "M", "homme": "M", "masculin": "M", "male": "M", "man": "M", "garcon": "M", "mr": "M", "ذكر": "M", "رجل": "M", "مذكر": "M",
+	}
+	yesNo = map[string]bool{
+		"oui": true, "o": true, "yes": true, "y": true, "1": true, "vrai": true, "true": true, "x": true, "نعم": true,
+		"non": false, "n": false, "no": false, "0": false, "faux": false, "false": false, "لا": false,
+	}
+	// none are ways to write that there is nothing.
+	none = map[string]bool{"": true, "non": true, "no": true, "neant": true, "aucun": true, "aucune": true, "none": true, "sans": true, "لا": true, "لا يوجد": true, "بدون": true}
+
+	preferred = map[string]string{
+		"fr": "fr", "francais": "fr", "french": "fr", "الفرنسيه": "fr", "فرنسيه": "fr",
+		"ar": "ar", "arabe": "ar", "arabic": "ar", "العربيه": "ar", "عربيه": "ar",
+	}
+	purposes = map[string]string{
+		"matching": "matching", "mise en relation": "matching", "rapprochement": "matching", "المطابقه": "matching",
+		"employer disclosure": "employer_disclosure", "employeur": "employer_disclosure", "employeurs": "employer_disclosure",
+		"transmission employeur": "employer_disclosure", "communication aux employeurs": "employer_disclosure", "المشغل": "employer_disclosure",
+		"transfer": "transfer", "transfert": "transfer", "transfert a l etranger": "transfer", "النقل": "transfer",
+		"notification": "notification", "notifications": "notification", "message": "notification", "messages": "notification", "sms": "notification", "الاشعارات": "notification",
+		"statistics": "statistics", "statistique": "statistics", "statistiques": "statistics", "الاحصاء": "statistics",
+	}
+	everyPurpose = map[string]bool{"tous": true, "toutes": true, "all": true, "الكل": true, "جميع الموافقات": true}
+	units        = map[string]float64{
+		"m": 1, "mois": 1, "month": 1, "months": 1, "شهر": 1, "اشهر": 1, "شهرا": 1, "شهور": 1,
+		"a": 12, "an": 12, "ans": 12, "annee": 12, "annees": 12, "year": 12, "years": 12, "سنه": 12, "سنوات": 12, "عام": 12, "اعوام": 12,
+	}
+)
