@@ -43,9 +43,9 @@ func Body(ctx context.Context) []byte { return current(ctx).body }
 // Key is the request's Idempotency-Key, "" when there is none.
 func Key(ctx context.Context) string { return current(ctx).key }
 
-// WithKey sets the Idempotency-Key of a context outside HTTP, for a command that
-// came another way.
-func WithKey(ctx context.Context, key string) context.Context {
+// ContextWithKey sets the Idempotency-Key of a context outside HTTP, for a command
+// that came another way.
+func ContextWithKey(ctx context.Context, key string) context.Context {
 	x := *current(ctx)
 	x.key = key
 	return context.WithValue(ctx, exchangeKey{}, &x)

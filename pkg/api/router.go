@@ -180,6 +180,26 @@ func HandleHTTP(r *Router, pattern string, permission access.Permission, h http.
 	r.add(pattern, permission, h)
 }
 
+// Guard serves h to whoever has a token that v verifies and a role that holds the
+// permission, for a handler outside any Router. The principal is in its context.
+func Guard(v access.Verifier, permission access.Permission, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		p, err := authenticate(req.Context(), v, req.Header.Get("Authorization"))
+		switch {
+		case err != nil:
+			fail(req.Context(), err, w)
+		case !p.Can(permission):
+			fail(req.Context(), lacks(p, permission), w)
+		default:
+			h.ServeHTTP(w, req.WithContext(access.With(req.Context(), p)))
+		}
+	})
+}
+
+func lacks(p access.Principal, permission access.Permission) *Error {
+	return Forbidden("This needs the permission %s, which the role %s does not have.", permission, p.Role)
+}
+
 func (r *Router) add(pattern string, permission access.Permission, h http.Handler) {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok || method == "" || !strings.HasPrefix(path, "/") {
@@ -194,7 +214,7 @@ func (r *Router) add(pattern string, permission access.Permission, h http.Handle
 		case !p.Known():
 			fail(req.Context(), Unauthorized("Send a token: Authorization: Bearer ..."), w)
 		case !p.Can(permission):
-			fail(req.Context(), Forbidden("This needs the permission %s, which the role %s does not have.", permission, p.Role), w)
+			fail(req.Context(), lacks(p, permission), w)
 		default:
 			h.ServeHTTP(w, req)
 		}

@@ -1,13 +1,17 @@
-// Package runtime starts a service, watches it and stops it cleanly: alone
-// (Main, configured by MASAR_* variables) or with others in one process (Run).
+// Package runtime starts services, watches them and stops them cleanly: one alone
+// (Main, configured by MASAR_* variables), or several in one process (Build, Run).
+//
+// Its contract: a process is ready only while its services get on (the store
+// answers, consumers move, the outbox drains); whatever ends with an error ends
+// the process with that error; a stop fails readiness first, then finishes what
+// was accepted, and takes no longer than it was given.
 package runtime
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -42,7 +46,9 @@ func (p Platform) Router() *api.Router {
 }
 
 // Actor is work of a service that is not an answer to a request: a consumer, a
-// timer. Run returns nil when ctx ends; any earlier return stops the process.
+// timer. Run ends soon after ctx does, and then returns nil or ctx's error. One
+// that ends earlier with nil has done its work; with an error, or by a panic, it
+// stops the process.
 type Actor struct {
 	Name string
 	Run  func(ctx context.Context) error
@@ -56,24 +62,34 @@ type Service struct {
 	Relay  *outbox.Relay                   // nil when it emits nothing
 	Actors []Actor                         // run until the stop
 	Ready  func(ctx context.Context) error // nil = always; beside what runtime checks for every service
+
+	platform Platform // what Build built it from
 }
 
 // Builder builds a service from the platform; each service's New is one.
 type Builder func(ctx context.Context, p Platform) (*Service, error)
 
-// Options says how Run runs.
-type Options struct {
-	Listener net.Listener            // where the services answer
-	Verifier access.Verifier         // who is calling
-	Extra    map[string]http.Handler // further handlers by ServeMux pattern
-	Log      *slog.Logger
-}
-
-// Main runs one service alone, as services/<name>/cmd/<name> does: settings
-// from the environment, until SIGTERM or SIGINT.
-func Main(name string, build Builder) {}
-
-// Run runs services until ctx ends, then stops them cleanly.
-func Run(ctx context.Context, services []*Service, o Options) error {
-	return errors.New("runtime: not implemented")
+// Build builds a service for Run, and gives it what every service has: the
+// journal's endpoint and the checks of its store, consumers and outbox.
+func Build(ctx context.Context, p Platform, build Builder) (*Service, error) {
+	s, err := build(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("service %s: %w", p.Name, err)
+	}
+	switch {
+	case s.Name != p.Name:
+		return nil, fmt.Errorf("service %s: it calls itself %q", p.Name, s.Name)
+	case s.Router == nil:
+		return nil, fmt.Errorf("service %s: it has no router", p.Name)
+	}
+	for _, route := range s.Router.Routes() {
+		if !strings.HasPrefix(route.Pattern, "/api/"+s.Name+"/") {
+			return nil, fmt.Errorf("service %s: the route %s %s is not under /api/%s/", s.Name, route.Method, route.Pattern, s.Name)
+		}
+	}
+	s.platform = p
+	if s.Relay != nil {
+		addJournal(s.Router, s.Name, p.Store)
+	}
+	return s, nil
 }

@@ -42,20 +42,24 @@ const (
 	MessagingGroup           = "messaging.consumer.group.name"
 	MessagingOperation       = "messaging.operation.name"
 	MessagingOperationType   = "messaging.operation.type"
+	MessagingBatchCount      = "messaging.batch.message_count"
+	MessagingOffset          = "messaging.kafka.offset"
 )
 
 // Metrics of our own.
 const (
-	OutboxPending   = "masar.outbox.pending"        // documents with events that wait, gauge
-	OutboxAge       = "masar.outbox.age"            // s since the oldest of them was recorded, gauge
-	OutboxPublished = "masar.outbox.published"      // events published, counter
-	ConsumerLag     = "masar.consumer.lag"          // messages not yet handled, gauge
-	ConsumerTimeLag = "masar.consumer.time_lag"     // s that the group is behind, gauge
-	ConsumerRetries = "masar.consumer.retries"      // counter
-	DeadLetters     = "masar.consumer.dead_letters" // counter
-	LeaseHeld       = "masar.lease.held"            // 1 while this process holds the lease, gauge
-	Ready           = "masar.ready"                 // 1 while ready, by check, gauge
-	KPIPrefix       = "masar.kpi."                  // + an indicator's code: its present value, gauge
+	OutboxPending    = "masar.outbox.pending"        // documents with events that wait, gauge
+	OutboxAge        = "masar.outbox.age"            // s since the oldest of them was recorded, gauge
+	OutboxPublished  = "masar.outbox.published"      // events published, counter
+	ConsumerLag      = "masar.consumer.lag"          // messages not yet handled, gauge
+	ConsumerTimeLag  = "masar.consumer.time_lag"     // s that the group is behind, gauge
+	ConsumerRetries  = "masar.consumer.retries"      // counter
+	ConsumerOffset   = "masar.consumer.committed"    // committed offset of a partition, gauge
+	ConsumerInFlight = "masar.consumer.in_flight"    // messages fetched and not yet handled, gauge
+	DeadLetters      = "masar.consumer.dead_letters" // counter
+	LeaseHeld        = "masar.lease.held"            // 1 while this process holds the lease, gauge
+	Ready            = "masar.ready"                 // 1 while ready, by check, gauge
+	KPIPrefix        = "masar.kpi."                  // + an indicator's code: its present value, gauge
 )
 
 // Attributes of our own. None may name or number a person.
@@ -65,7 +69,7 @@ const (
 	Topic       = "masar.topic"
 	Group       = "masar.group"
 	Reason      = "masar.reason"
-	Check       = "masar.check"
+	CheckName   = "masar.check"
 	Lease       = "masar.lease"
 	Scheme      = "scheme"
 	Sector      = "sector"

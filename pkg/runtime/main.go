@@ -1,0 +1,215 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"masar.local/pkg/access"
+	"masar.local/pkg/bus"
+	"masar.local/pkg/docstore"
+	"masar.local/pkg/telemetry"
+)
+
+// Main runs one service alone, as services/<name>/cmd/<name> does: settings from
+// the environment, until SIGTERM or SIGINT. A second signal ends it at once.
+// Status 0 after a clean stop, 1 after a failure, 2 when the settings are wrong.
+func Main(name string, build Builder) {
+	// Before anything starts, so that no signal is missed.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		fmt.Fprintln(os.Stderr, name+": second signal, ending at once; what was not finished is done after the next start")
+		os.Exit(1)
+	}()
+	os.Exit(Alone(ctx, name, build, os.Environ(), os.Stderr))
+}
+
+// Alone is Main without the process: it runs one service by the settings in
+// environ until ctx ends, logs to out, and returns the exit status.
+func Alone(ctx context.Context, name string, build Builder, environ []string, out io.Writer) int {
+	c, err := ReadConfig(environ)
+	if err != nil {
+		fmt.Fprintf(out, "%s: wrong settings:\n%v\n", name, err)
+		return 2
+	}
+	if err := alone(ctx, name, build, c, environ, out); err != nil {
+		fmt.Fprintf(out, "%s: %v\n", name, err)
+		return 1
+	}
+	return 0
+}
+
+// version is the version of the program: set by the linker, or the module's.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}
+
+func alone(ctx context.Context, name string, build Builder, c Config, environ []string, out io.Writer) (err error) {
+	t, err := telemetry.Start(ctx, telemetry.Config{
+		Service: "masar-" + name, Version: version(), OTLPEndpoint: c.OTLPEndpoint, TraceRatio: c.TraceRatio,
+		LogLevel: c.LogLevel, LogFormat: c.LogFormat, LogTo: out,
+	})
+	if err != nil {
+		return err
+	}
+	log := t.Log.With("service", name)
+	// Of the time for the stop, a fifth is for what comes after Run.
+	reserve := c.StopTimeout / 5
+	defer func() {
+		if err != nil {
+			log.Error("failed", "cause", err.Error())
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), reserve)
+		defer cancel()
+		if flushErr := t.Shutdown(ctx); flushErr != nil {
+			log.Warn("telemetry was lost at the stop", "cause", flushErr.Error())
+		}
+	}()
+
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("MASAR_DATA_DIR: %w", err)
+	}
+	// Listen first: whoever probes sees that the process lives, and a taken
+	// address shows at once.
+	var listening net.ListenConfig
+	listener, err := listening.Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("MASAR_LISTEN: %w", err)
+	}
+	defer listener.Close()
+	probes, err := listening.Listen(ctx, "tcp", c.TelemetryListen)
+	if err != nil {
+		return fmt.Errorf("MASAR_TELEMETRY_LISTEN: %w", err)
+	}
+	defer probes.Close()
+
+	starting, cancel := context.WithTimeout(ctx, c.StartTimeout)
+	defer cancel()
+	store, err := retry(starting, log, "the store cannot be opened yet", isUnavailable, func(ctx context.Context) (docstore.Engine, error) {
+		return openStore(ctx, c, t, name, log)
+	})
+	if err != nil {
+		return fmt.Errorf("MASAR_STORE_URI: %w", err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+
+	tls, err := c.kafkaTLS()
+	if err != nil {
+		return err
+	}
+	kafka, err := bus.New(bus.Config{
+		Brokers: c.KafkaBrokers, TLS: tls, ClientID: "masar-" + name, Log: log,
+		Meter: t.MeterFor(name), Tracer: t.TracerFor(name), Now: now,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kafka.Close()) }()
+
+	verifier, err := retry(starting, log, "the identity provider does not answer yet", always, func(ctx context.Context) (access.Verifier, error) {
+		return access.NewVerifier(ctx, c.OIDCIssuer, access.Rules{Audience: c.OIDCAudience, RoleClaim: c.OIDCRoleClaim})
+	})
+	if err != nil {
+		return fmt.Errorf("MASAR_OIDC_ISSUER: %w", err)
+	}
+	tokens, err := c.tokens()
+	if err != nil {
+		return err
+	}
+	settings := environment(environ)
+	platform := Platform{
+		Name: name, Log: log, Store: store, Bus: kafka,
+		Meter: t.MeterFor(name), Tracer: t.TracerFor(name), Now: now,
+		DataDir: c.DataDir, Tokens: tokens, Getenv: settings,
+		PeerURL: func(service string) string { return settings("MASAR_" + strings.ToUpper(service) + "_URL") },
+		Holder:  Holder(),
+	}
+	service, err := Build(starting, platform, build)
+	if err != nil {
+		return err
+	}
+	return Run(ctx, []*Service{service}, Options{
+		Listener: listener, Telemetry: probes, Metrics: t.MetricsHandler(), Verifier: verifier,
+		Log: log, Meter: t.MeterFor(name), Now: now,
+		StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout - reserve, DrainDelay: c.DrainDelay,
+		StuckAfter: c.StuckAfter, OutboxMaxAge: c.OutboxMaxAge,
+	})
+}
+
+func now() time.Time { return time.Now().UTC() }
+
+// Holder is a name for this process in leases that no other process has had: the
+// host's name says where to look, the rest keeps two starts apart.
+func Holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "-" + ulid.Make().String()
+}
+
+func environment(environ []string) func(string) string {
+	values := make(map[string]string, len(environ))
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		values[name] = value
+	}
+	return func(name string) string { return values[name] }
+}
+
+// retry tries until ctx ends, with growing pauses, as long as the error may pass:
+// at start, others may be starting too.
+func retry[T any](ctx context.Context, log *slog.Logger, what string, passes func(error) bool, try func(context.Context) (T, error)) (T, error) {
+	pause := 100 * time.Millisecond
+	for {
+		v, err := try(ctx)
+		if err == nil {
+			return v, nil
+		}
+		if ctx.Err() != nil || !passes(err) {
+			return v, err
+		}
+		log.Warn(what, "cause", err.Error())
+		wait(ctx, pause)
+		if ctx.Err() != nil {
+			return v, err
+		}
+		pause = min(2*pause, 3*time.Second)
+	}
+}
+
+func isUnavailable(err error) bool { return errors.Is(err, docstore.ErrUnavailable) }
+
+// always: a wrong address and an identity provider that starts look the same.
+func always(error) bool { return true }
+
+// openStore opens the service's store; a directory for an SQLite file is made.
+func openStore(ctx context.Context, c Config, t *telemetry.Telemetry, name string, log *slog.Logger) (docstore.Engine, error) {
+	if path, ok := strings.CutPrefix(c.StoreURI, "sqlite:"); ok {
+		path, _, _ = strings.Cut(path, "?")
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return docstore.Open(ctx, c.StoreURI)
+}
