@@ -1,0 +1,293 @@
+package indicators
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Recount computes an indicator from a stream of facts a second time, in the
+// most plain way there is: lists, maps and sorting, day by day as text. It shares
+// nothing with the engine (columns.go, engine.go) but the definitions, so that a
+// mistake in one of the two shows as a difference. It is slow, and means to stay
+// simple. A fact that comes twice counts once.
+func Recount(d *Definition, dims []Dimension, facts iter.Seq[Fact], q Query) []Cell {
+	var relevant []Fact
+	seen := map[string]bool{}
+	for f := range facts {
+		if slices.Contains(d.Select.All(), f.Kind) && !seen[f.ID] {
+			seen[f.ID] = true
+			relevant = append(relevant, f)
+		}
+	}
+	return recount(d, dims, relevant, q)
+}
+
+// recount is Recount for a list without repetitions.
+func recount(d *Definition, dims []Dimension, facts []Fact, q Query) []Cell {
+	from, to := q.From, q.To
+	if from == "" {
+		from = q.Today
+		for _, f := range facts {
+			from = min(from, dayOf(f))
+		}
+	}
+	if to == "" {
+		to = q.Today
+		for _, f := range facts {
+			to = max(to, dayOf(f))
+		}
+	}
+	if d.Measure == Stock {
+		return recountStock(d, dims, facts, q, from, to)
+	}
+	groups := map[string][]Fact{} // by period and codes
+	for _, f := range facts {
+		day := dayOf(f)
+		if day < from || day > to || !wanted(d, dims, f, q) {
+			continue
+		}
+		if _, has := f.Numbers[d.Of]; d.Of != "" && !has {
+			continue
+		}
+		key := cellKey(labelOf(day, q.Grain), codesOf(d, dims, f, q))
+		groups[key] = append(groups[key], f)
+	}
+	var cells []Cell
+	for key, group := range groups {
+		cells = append(cells, figure(d, key, group))
+	}
+	return inOrder(cells)
+}
+
+func recountStock(d *Definition, dims []Dimension, facts []Fact, q Query, from, to string) []Cell {
+	history := map[string][]Fact{} // by subject
+	for _, f := range facts {
+		history[f.Subject] = append(history[f.Subject], f)
+	}
+	for _, h := range history {
+		slices.SortFunc(h, func(a, b Fact) int {
+			return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.OccurredAt.Compare(b.OccurredAt), strings.Compare(a.ID, b.ID))
+		})
+	}
+	var cells []Cell
+	for _, end := range lastDays(q.Grain, from, to) {
+		groups := map[string][]Fact{}
+		for _, h := range history {
+			var present *Fact
+			gone := false
+			for i, f := range h {
+				if dayOf(f) > end {
+					continue // not yet
+				}
+				switch {
+				case slices.Contains(d.Select.Leaves, f.Kind):
+					present, gone = nil, true
+				case slices.Contains(d.Select.Enters, f.Kind):
+					present, gone = &h[i], false
+				case !gone:
+					present = &h[i]
+				}
+			}
+			if present != nil && wanted(d, dims, *present, q) {
+				key := cellKey(labelOf(end, q.Grain), codesOf(d, dims, *present, q))
+				groups[key] = append(groups[key], *present)
+			}
+		}
+		for key, group := range groups {
+			cells = append(cells, figure(d, key, group))
+		}
+	}
+	return inOrder(cells)
+}
+
+// figure is the cell of a group of facts.
+func figure(d *Definition, key string, group []Fact) Cell {
+	people := map[string]bool{}
+	var total int64
+	var values []float64
+	for _, f := range group {
+		if f.Person != "" {
+			people[f.Person] = true
+		}
+		if n, ok := f.Numbers[d.Of]; ok {
+			total += n
+			values = append(values, float64(n))
+		}
+	}
+	parts := strings.Split(key, "\x00")
+	c := Cell{Period: parts[0], Codes: parts[1:], N: len(group), People: len(people)}
+	switch {
+	case d.Measure == DistinctPeople || d.Of == OfPeople:
+		c.Value = float64(len(people))
+	case d.Measure == Count || d.Of == OfSubjects:
+		c.Value = float64(len(group))
+	case d.Measure == MedianDays:
+		slices.Sort(values)
+		low, high := values[(len(values)-1)/2], values[len(values)/2]
+		c.Value = twoDecimals((low + high) / 2 / 86400)
+		c.P90 = twoDecimals(values[int(math.Ceil(0.9*float64(len(values))-1e-9))-1] / 86400)
+	default:
+		c.Value = float64(total)
+	}
+	return c
+}
+
+func twoDecimals(x float64) float64 { return math.Round(x*100) / 100 }
+
+// dayOf is the local day on which a fact happened.
+func dayOf(f Fact) string { return f.OccurredAt.In(tunis).Format("2006-01-02") }
+
+// labelOf is the period that a day belongs to.
+func labelOf(day string, g Grain) string {
+	switch g {
+	case Month:
+		return day[:7]
+	case Day:
+		return day
+	}
+	return "all"
+}
+
+// lastDays is the last day of each period between two days.
+func lastDays(g Grain, from, to string) (last []string) {
+	at, err := time.Parse("2006-01-02", from)
+	if err != nil {
+		return nil
+	}
+	for day := from; day <= to; day = at.Format("2006-01-02") {
+		if len(last) > 0 && labelOf(last[len(last)-1], g) == labelOf(day, g) {
+			last[len(last)-1] = day
+		} else {
+			last = append(last, day)
+		}
+		at = at.AddDate(0, 0, 1)
+	}
+	return last
+}
+
+// codeOf is the code under which a fact counts in a dimension of the definition.
+func codeOf(d *Definition, dims []Dimension, f Fact, name string) string {
+	if other, ok := d.From[name]; ok {
+		name = other
+	}
+	raw := f.Codes[name]
+	if raw == "" {
+		return Unknown
+	}
+	for _, dim := range dims {
+		if dim.Code == name && dim.Codes != nil && !slices.Contains(dim.Codes, raw) {
+			return Other
+		}
+	}
+	return raw
+}
+
+func codesOf(d *Definition, dims []Dimension, f Fact, q Query) []string {
+	var codes []string
+	for _, name := range q.By {
+		codes = append(codes, codeOf(d, dims, f, name))
+	}
+	return codes
+}
+
+func wanted(d *Definition, dims []Dimension, f Fact, q Query) bool {
+	for name, codes := range d.Select.Where {
+		if !slices.Contains(codes, codeOf(d, dims, f, name)) {
+			return false
+		}
+	}
+	for name, codes := range q.Only {
+		if !slices.Contains(codes, codeOf(d, dims, f, name)) {
+			return false
+		}
+	}
+	return true
+}
+
+func cellKey(period string, codes []string) string {
+	return strings.Join(append([]string{period}, codes...), "\x00")
+}
+
+func inOrder(cells []Cell) []Cell {
+	slices.SortFunc(cells, func(a, b Cell) int {
+		return strings.Compare(cellKey(a.Period, a.Codes), cellKey(b.Period, b.Codes))
+	})
+	return cells
+}
+
+// Difference is one cell on which two counts do not agree.
+type Difference struct {
+	Indicator string   `json:"indicator"`
+	Grain     Grain    `json:"grain"`
+	By        []string `json:"by"`
+	Period    string   `json:"period"`
+	Codes     []string `json:"codes"`
+	Served    float64  `json:"served"`    // what the service answers
+	Recounted float64  `json:"recounted"` // what the facts say
+	What      string   `json:"what"`      // "value", "p90", "facts" or "people"
+}
+
+func (d Difference) String() string {
+	return fmt.Sprintf("%s grain=%s period=%s by=%s codes=%s %s: served %v, recounted %v",
+		d.Indicator, d.Grain, d.Period, strings.Join(d.By, ","), strings.Join(d.Codes, ","), d.What, d.Served, d.Recounted)
+}
+
+// Compare lists the cells on which the served and the recounted figures of one
+// query differ. A cell that is missing is one of 0.
+func Compare(d *Definition, q Query, served, recounted []Cell) []Difference {
+	both := map[string][2]Cell{}
+	for side, cells := range [2][]Cell{served, recounted} {
+		for _, c := range cells {
+			pair := both[cellKey(c.Period, c.Codes)]
+			pair[side] = c
+			both[cellKey(c.Period, c.Codes)] = pair
+		}
+	}
+	var out []Difference
+	for key, pair := range both {
+		parts := strings.Split(key, "\x00")
+		for _, f := range []struct {
+			what string
+			a, b float64
+		}{
+			{"value", pair[0].Value, pair[1].Value},
+			{"p90", pair[0].P90, pair[1].P90},
+			{"facts", float64(pair[0].N), float64(pair[1].N)},
+			{"people", float64(pair[0].People), float64(pair[1].People)},
+		} {
+			if f.a != f.b {
+				out = append(out, Difference{d.Code, q.Grain, q.By, parts[0], parts[1:], f.a, f.b, f.what})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Difference) int {
+		return cmp.Or(strings.Compare(cellKey(a.Period, a.Codes), cellKey(b.Period, b.Codes)), strings.Compare(a.What, b.What))
+	})
+	return out
+}
+
+// Checks lists the queries by which a definition is verified: the total, each
+// single cut and all dimensions at once, by month and since the start.
+func Checks(d *Definition, today string) (checks []Query) {
+	cuts := [][]string{nil}
+	for _, name := range d.Dimensions {
+		cuts = append(cuts, []string{name})
+	}
+	if len(d.Dimensions) > 1 {
+		cuts = append(cuts, d.Dimensions)
+	}
+	for _, g := range []Grain{Month, All} {
+		if !slices.Contains(d.Grains, g) {
+			continue
+		}
+		for _, by := range cuts {
+			checks = append(checks, Query{Grain: g, By: by, Today: today})
+		}
+	}
+	return checks
+}

@@ -1,0 +1,149 @@
+package indicators
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// history draws facts of a few subjects and people: kinds in any order, dates
+// that go back and forth, sequences that repeat or are missing, codes that are
+// in no list.
+func history(t *rapid.T) []Fact {
+	from := time.Date(2025, 12, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	to := time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	code := func(name string, codes ...string) string {
+		return rapid.SampledFrom(append(codes, "", "nowhere")).Draw(t, name)
+	}
+	var facts []Fact
+	for i := range rapid.IntRange(0, 60).Draw(t, "facts") {
+		kind := rapid.SampledFrom(kinds()).Draw(t, "kind")
+		f := Fact{
+			ID:         fmt.Sprintf("%02d", i),
+			Kind:       kind,
+			Subject:    fmt.Sprintf("s%d", rapid.IntRange(0, 7).Draw(t, "subject")),
+			Seq:        rapid.Int64Range(0, 6).Draw(t, "seq"),
+			OccurredAt: time.UnixMilli(rapid.Int64Range(from, to).Draw(t, "occurred")).UTC(),
+			Codes:      map[string]string{},
+			Numbers:    map[string]int64{},
+		}
+		if f.aboutSomebody() {
+			f.Person = fmt.Sprintf("p%d", rapid.IntRange(0, 4).Draw(t, "person"))
+			f.Codes["sex"] = code("sex", "F", "M")
+			f.Codes["governorate"] = code("governorate", "TN-71", "TN-11")
+			f.Codes["age"] = code("age", "15-24")
+			f.Codes["stage"] = code("stage", "P02", "P04", "P16")
+			f.Codes["from_stage"] = code("from", "P02", "P04", "P16")
+			f.Codes["placement"] = code("placement", "yes", "no")
+			f.Codes["exit"] = code("exit", "DESISTEMENT", "REFUS_VISA")
+			f.Codes["decision"] = code("decision", "hired", "refused")
+			f.Codes["language"] = code("language", "fr", "ar")
+			if rapid.Bool().Draw(t, "stays") {
+				f.Numbers[StaySeconds] = rapid.Int64Range(0, 90*86400).Draw(t, "stay")
+			}
+		} else {
+			f.Codes["rome"] = code("rome", "A1401", "K1304")
+			posts := rapid.Int64Range(0, 9).Draw(t, "posts")
+			f.Numbers[Posts], f.Numbers[PostsOpen] = posts, posts
+		}
+		f.Codes["scheme"] = code("scheme", "agri", "soin")
+		f.Codes["sector"] = code("sector", "agriculture", "soin")
+		facts = append(facts, f)
+	}
+	return facts
+}
+
+// TestEngineEqualsRecount draws histories, feeds them to the engine in another
+// order and with repetitions, bit by bit with questions in between, and counts
+// every indicator, cut and grain again.
+func TestEngineEqualsRecount(t *testing.T) {
+	defs, err := Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dims := Dimensions()
+	rapid.Check(t, func(t *rapid.T) {
+		facts := history(t)
+		columns := NewColumns(dims, defs)
+		fed := rapid.Permutation(append(slices.Clone(facts), facts[:len(facts)/2]...)).Draw(t, "fed")
+		early := columns.View()
+		for i, f := range fed {
+			columns.Add(f)
+			if i%7 == 0 {
+				early = columns.View()
+			}
+		}
+		today := rapid.SampledFrom([]string{"2025-11-20", "2026-01-15", "2026-04-20"}).Draw(t, "today")
+		d := rapid.SampledFrom(defs).Draw(t, "indicator")
+		checks := Checks(d, today)
+		checks = append(checks,
+			Query{Grain: Day, By: d.Dimensions[:1], Today: today},
+			Query{Grain: Month, By: d.Dimensions[:1], Today: today, From: "2026-01-10", To: "2026-03-15"},
+			Query{Grain: Day, Today: today, From: "2026-02-01"},
+			Query{Grain: All, Today: today, To: "2026-02-01"},
+			Query{Grain: Month, Today: today, Only: map[string][]string{d.Dimensions[0]: {"agri", "P04", "F", "TN-71", Unknown, Other}}},
+		)
+		for _, q := range checks {
+			served, err := columns.View().Cells(d, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := Compare(d, q, served, Recount(d, dims, slices.Values(facts), q)); len(diff) > 0 {
+				t.Fatalf("%s %+v: %v", d.Code, q, diff)
+			}
+			// The total of what adds up is the sum of the cells of any cut.
+			if d.Additive() && len(q.By) > 0 {
+				whole := q
+				whole.By = nil
+				total, err := columns.View().Cells(d, whole)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a, b := sum(total), sum(served); a != b {
+					t.Fatalf("%s %+v: the cells add up to %v, the total is %v", d.Code, q, b, a)
+				}
+			}
+		}
+		// An older view still answers what it answered: it holds what was fed by then.
+		if n := len(early.id); n > 0 && len(early.order) != n {
+			t.Fatalf("the view of %d facts has an order of %d", n, len(early.order))
+		}
+	})
+}
+
+func sum(cells []Cell) (s float64) {
+	for _, c := range cells {
+		s += c.Value
+	}
+	return s
+}
+
+// TestRecountFindsWhatIsWrong proves that the check has teeth: a fact missing,
+// a fact twice, a fact in the wrong month.
+func TestRecountFindsWhatIsWrong(t *testing.T) {
+	s := year(t)
+	columns, facts := columnsOf(t, s.events)
+	defs, _ := Embedded()
+	d, _ := defs.Get("people_followed")
+	q := Query{Grain: Month, By: []string{"scheme"}, Today: "2026-04-15"}
+	served, err := columns.View().Cells(d, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := slices.DeleteFunc(slices.Clone(facts), func(f Fact) bool { return f.ID == "pb1-1" })
+	moved := slices.Clone(facts)
+	more := append(slices.Clone(facts), Fact{ID: "x", Kind: PathwayOpened, Person: "new", OccurredAt: at(t, "2026-02-02 10:00"), Codes: map[string]string{"scheme": "agri"}})
+	for i := range moved {
+		if moved[i].ID == "pb1-1" {
+			moved[i].OccurredAt = moved[i].OccurredAt.AddDate(0, 1, 0)
+		}
+	}
+	for name, list := range map[string][]Fact{"missing": without, "moved": moved, "one more": more} {
+		if diff := Compare(d, q, served, Recount(d, Dimensions(), slices.Values(list), q)); len(diff) == 0 {
+			t.Errorf("a fact %s is not noticed", name)
+		}
+	}
+}
