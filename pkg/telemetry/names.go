@@ -48,18 +48,20 @@ const (
 
 // Metrics of our own.
 const (
-	OutboxPending    = "masar.outbox.pending"        // documents with events that wait, gauge
-	OutboxAge        = "masar.outbox.age"            // s since the oldest of them was recorded, gauge
-	OutboxPublished  = "masar.outbox.published"      // events published, counter
-	ConsumerLag      = "masar.consumer.lag"          // messages not yet handled, gauge
-	ConsumerTimeLag  = "masar.consumer.time_lag"     // s that the group is behind, gauge
-	ConsumerRetries  = "masar.consumer.retries"      // counter
-	ConsumerOffset   = "masar.consumer.committed"    // committed offset of a partition, gauge
-	ConsumerInFlight = "masar.consumer.in_flight"    // messages fetched and not yet handled, gauge
-	DeadLetters      = "masar.consumer.dead_letters" // counter
-	LeaseHeld        = "masar.lease.held"            // 1 while this process holds the lease, gauge
-	Ready            = "masar.ready"                 // 1 while ready, by check, gauge
-	KPIPrefix        = "masar.kpi."                  // + an indicator's code: its present value, gauge
+	OutboxPending    = "masar.outbox.pending"         // documents with events that wait, gauge
+	OutboxAge        = "masar.outbox.age"             // s since the oldest of them was recorded, gauge
+	OutboxPublished  = "masar.outbox.published"       // events published, counter
+	ConsumerLag      = "masar.consumer.lag"           // messages not yet handled, gauge
+	ConsumerTimeLag  = "masar.consumer.time_lag"      // s that the group is behind, gauge
+	ConsumerRetries  = "masar.consumer.retries"       // counter
+	ConsumerOffset   = "masar.consumer.committed"     // committed offset of a partition, gauge
+	ConsumerInFlight = "masar.consumer.in_flight"     // messages fetched and not yet handled, gauge
+	DeadLetters      = "masar.consumer.dead_letters"  // counter
+	LeaseHeld        = "masar.lease.held"             // 1 while this process holds the lease, gauge
+	Ready            = "masar.ready"                  // 1 while ready, by check, gauge
+	Messages         = "masar.notifications.messages" // messages to people that were sent or given up, counter
+	MessageWait      = "masar.notifications.wait"     // s from planning a message to its acceptance, histogram
+	KPIPrefix        = "masar.kpi."                   // + an indicator's code: its present value, gauge
 )
 
 // Attributes of our own. None may name or number a person.
@@ -78,4 +80,12 @@ const (
 	Stage       = "stage"
 	Month       = "month"
 	Exit        = "exit"
+
+	// Of messages to people.
+	MessageStatus   = "masar.message.status"
+	MessageTemplate = "masar.message.template"
+	MessageLanguage = "masar.message.language"
+	MessageChannel  = "masar.message.channel"
+	MessageID       = "masar.message.id"      // of spans only
+	MessageAttempt  = "masar.message.attempt" // of spans only
 )
