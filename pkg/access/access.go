@@ -51,3 +51,9 @@ func From(ctx context.Context) Principal {
 	p, _ := ctx.Value(contextKey{}).(Principal)
 	return p
 }
+
+// ActsFor reports whether p may act on what belongs to an employer: the role
+// employer only on its own, every other role on any.
+func (p Principal) ActsFor(employer string) bool {
+	return p.Known() && (p.Role != Employer || p.Employer == employer)
+}

@@ -123,7 +123,10 @@ func createKey(path string) (*ecdsa.PrivateKey, error) {
 		return nil, err
 	}
 	if err := os.Link(draft.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
+		// A file system without hard links (exFAT, some shared folders).
+		if err := os.Rename(draft.Name(), path); err != nil {
+			return nil, err
+		}
 	}
 	return readKey(path)
 }

@@ -122,7 +122,7 @@ func (p plan) fill(r *http.Request, v reflect.Value) error {
 	var wrong []Field
 	for name := range query {
 		if !p.query[name] {
-			wrong = append(wrong, Field{Path: "query." + name, Code: "unknown", Reason: "unknown parameter" + p.known()})
+			wrong = append(wrong, Field{Path: "query." + name, Code: "unknown", Reason: "unknown parameter" + p.known(), theirs: true})
 		}
 	}
 	for _, b := range p.bindings {

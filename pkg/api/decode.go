@@ -80,9 +80,10 @@ func position(data []byte, at int) string {
 // walker goes through a syntactically valid JSON text beside the Go type that it
 // is meant for, and notes every place where they differ.
 type walker struct {
-	data  []byte
-	dec   *json.Decoder
-	wrong []Field
+	data   []byte
+	dec    *json.Decoder
+	wrong  []Field
+	theirs int // how many names on the present path are the caller's own, and no member of a type
 }
 
 func (w *walker) note(path, code, format string, args ...any) {
@@ -91,6 +92,7 @@ func (w *walker) note(path, code, format string, args ...any) {
 		w.wrong = append(w.wrong, Field{
 			Path: path, Code: code,
 			Reason: fmt.Sprintf(format, args...) + " (line " + strconv.Itoa(line) + ")",
+			theirs: w.theirs > 0,
 		})
 	}
 }
@@ -107,7 +109,7 @@ func (w *walker) value(path string, t reflect.Type, depth int) error {
 	if depth > maxDepth {
 		return Malformed("JSON nested deeper than %d levels at %s.", maxDepth, position(w.data, int(w.dec.InputOffset())))
 	}
-	for t != nil && t.Kind() == reflect.Pointer && !t.Implements(unmarshalJSON) {
+	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	switch {
@@ -200,13 +202,14 @@ func (w *walker) object(path string, t reflect.Type, depth int) error {
 		}
 		name, _ := token.(string)
 		at := join(path, name)
-		w.text(path, name)
-		of := elem
-		if members != nil {
-			var known bool
-			if of, known = members[name]; !known {
-				w.note(at, "unknown", "unknown member%s", meant(name, members))
-			}
+		of, known := members[name]
+		if !known {
+			of = elem
+			w.theirs++
+		}
+		w.text(at, name)
+		if !known && members != nil {
+			w.note(at, "unknown", "unknown member%s", meant(name, members))
 		}
 		if seen[name] {
 			w.note(at, "duplicate", "given twice")
@@ -214,6 +217,9 @@ func (w *walker) object(path string, t reflect.Type, depth int) error {
 		seen[name] = true
 		if err := w.value(at, of, depth+1); err != nil {
 			return err
+		}
+		if !known {
+			w.theirs--
 		}
 	}
 	_, err := w.dec.Token()

@@ -71,6 +71,8 @@ type Field struct {
 	Path   string `json:"path"`
 	Code   string `json:"code"`
 	Reason string `json:"reason"`
+
+	theirs bool // the path has names that the caller made up: not for a log
 }
 
 // Error makes a Field an error, so that a type's UnmarshalJSON or UnmarshalText
@@ -97,7 +99,7 @@ type Error struct {
 }
 
 // Error gives kind and detail, and of the fields only paths and codes, since
-// reasons may quote a person's data.
+// reasons, and names that a caller made up, may be a person's data.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(string(e.Kind))
@@ -109,7 +111,11 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, " and %d more", len(e.Fields)-i)
 			break
 		}
-		fmt.Fprintf(&b, " [%s: %s]", f.Path, f.Code)
+		path := f.Path
+		if f.theirs {
+			path = "*"
+		}
+		fmt.Fprintf(&b, " [%s: %s]", path, f.Code)
 	}
 	return b.String()
 }
