@@ -12,37 +12,24 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"masar.local/pkg/telemetry"
 )
 
-// Metric names. The messaging.* ones are of the OpenTelemetry semantic
-// conventions; times are in seconds. No message key ever becomes an attribute:
-// it may identify a person.
+// Attribute keys of the metrics and spans. No message key is ever one: it may
+// identify a person.
 const (
-	MetricSent            = "messaging.client.sent.messages"
-	MetricConsumed        = "messaging.client.consumed.messages"
-	MetricSendDuration    = "messaging.client.operation.duration"
-	MetricProcessDuration = "messaging.process.duration"
-	MetricRetries         = "masar.bus.retries"
-	MetricDeadLetters     = "masar.bus.dead_letters"
-	MetricLag             = "masar.bus.lag"       // messages fetched or known to wait, per partition
-	MetricLagTime         = "masar.bus.lag.time"  // age of the oldest message not handled, per group
-	MetricOffset          = "masar.bus.committed" // committed offset, per partition
-	MetricInFlight        = "masar.bus.in_flight"
+	attrDestination   = attribute.Key(telemetry.MessagingDestination)
+	attrPartition     = attribute.Key(telemetry.MessagingPartition)
+	attrGroup         = attribute.Key(telemetry.MessagingGroup)
+	attrOperation     = attribute.Key(telemetry.MessagingOperation)
+	attrOperationType = attribute.Key(telemetry.MessagingOperationType)
+	attrBatch         = attribute.Key(telemetry.MessagingBatchCount)
+	attrOffset        = attribute.Key(telemetry.MessagingOffset)
+	attrErrorType     = attribute.Key(telemetry.ErrorType)
 )
 
-// Attribute keys of the metrics and spans.
-const (
-	attrDestination   = attribute.Key("messaging.destination.name")
-	attrPartition     = attribute.Key("messaging.destination.partition.id")
-	attrGroup         = attribute.Key("messaging.consumer.group.name")
-	attrOperation     = attribute.Key("messaging.operation.name")
-	attrOperationType = attribute.Key("messaging.operation.type")
-	attrBatch         = attribute.Key("messaging.batch.message_count")
-	attrOffset        = attribute.Key("messaging.kafka.offset")
-	attrErrorType     = attribute.Key("error.type")
-)
-
-var attrSystem = attribute.String("messaging.system", "kafka")
+var attrSystem = attribute.String(telemetry.MessagingSystem, "kafka")
 
 // durations are the bucket boundaries in seconds; OpenTelemetry's defaults are
 // made for milliseconds.
@@ -74,20 +61,20 @@ func newMeters(c *Client) (*meters, error) {
 		keep(err)
 		return i
 	}
-	m.sent = counter(MetricSent, "{message}", "Messages acknowledged by the cluster, or refused (error.type)")
-	m.consumed = counter(MetricConsumed, "{message}", "Tries to handle a message")
-	m.retries = counter(MetricRetries, "{try}", "Messages put back for another try")
-	m.dead = counter(MetricDeadLetters, "{message}", "Messages stored as dead letters")
-	m.sendTime = histogram(MetricSendDuration, "Duration of one Publish call")
-	m.processTime = histogram(MetricProcessDuration, "Duration of one try to handle a message")
+	m.sent = counter(telemetry.MessagingSent, "{message}", "Messages acknowledged by the cluster, or refused (error.type)")
+	m.consumed = counter(telemetry.MessagingConsumed, "{message}", "Tries to handle a message")
+	m.retries = counter(telemetry.ConsumerRetries, "{try}", "Messages put back for another try")
+	m.dead = counter(telemetry.DeadLetters, "{message}", "Messages stored as dead letters")
+	m.sendTime = histogram(telemetry.MessagingDuration, "Duration of one Publish call")
+	m.processTime = histogram(telemetry.MessagingProcessDuration, "Duration of one try to handle a message")
 
-	lag, err := c.cfg.Meter.Int64ObservableGauge(MetricLag, metric.WithUnit("{message}"), metric.WithDescription("Messages not yet handled in a partition of this member"))
+	lag, err := c.cfg.Meter.Int64ObservableGauge(telemetry.ConsumerLag, metric.WithUnit("{message}"), metric.WithDescription("Messages not yet handled in a partition of this member"))
 	keep(err)
-	lagTime, err := c.cfg.Meter.Float64ObservableGauge(MetricLagTime, metric.WithUnit("s"), metric.WithDescription("Age of the oldest message that is fetched and not handled"))
+	lagTime, err := c.cfg.Meter.Float64ObservableGauge(telemetry.ConsumerTimeLag, metric.WithUnit("s"), metric.WithDescription("Age of the oldest message that is fetched and not handled"))
 	keep(err)
-	offset, err := c.cfg.Meter.Int64ObservableGauge(MetricOffset, metric.WithUnit("{message}"), metric.WithDescription("Committed offset of a partition of this member"))
+	offset, err := c.cfg.Meter.Int64ObservableGauge(telemetry.ConsumerOffset, metric.WithUnit("{message}"), metric.WithDescription("Committed offset of a partition of this member"))
 	keep(err)
-	inFlight, err := c.cfg.Meter.Int64ObservableGauge(MetricInFlight, metric.WithUnit("{message}"), metric.WithDescription("Messages fetched and not yet handled"))
+	inFlight, err := c.cfg.Meter.Int64ObservableGauge(telemetry.ConsumerInFlight, metric.WithUnit("{message}"), metric.WithDescription("Messages fetched and not yet handled"))
 	keep(err)
 	if len(errs) > 0 {
 		return nil, errs[0]
