@@ -51,6 +51,38 @@ type CandidateRow struct {
 	Line      int // in the file, from 1
 	Candidate Candidate
 	Problems  []Problem
+
+	list  *List
+	cells []string
+}
+
+// Place finds what fed a field of the record, by its path there ("birth_date",
+// "occupations[0].rome"): the column and what is written in it, so that what a
+// service refuses later can be shown where the reader of the list will look. ok
+// is false when no column of the list feeds the field.
+func (r CandidateRow) Place(path string) (column Column, value string, ok bool) {
+	if r.list == nil {
+		return Column{}, "", false
+	}
+	field, _, _ := strings.Cut(path, ".")
+	field, _, _ = strings.Cut(field, "[")
+	for i, c := range r.list.places {
+		kind, _, _ := strings.Cut(c.Field, ".")
+		if strings.HasSuffix(path, "experience_months") {
+			kind, _, _ = strings.Cut(kind, "_")
+			field = "experience"
+		}
+		if c.Field == "" || kind != field {
+			continue
+		}
+		if i < len(r.cells) && tidy(r.cells[i]) != "" {
+			return c, clip(r.cells[i]), true
+		}
+		if !ok {
+			column, ok = c, true
+		}
+	}
+	return column, "", ok
 }
 
 // Refused says whether the row cannot be used.
@@ -278,20 +310,25 @@ var kindNames = sync.OnceValue(func() map[string]*column {
 	return names
 })
 
-// kindOf understands a header, nil when it does not.
+// kindOf understands a header, nil when it does not. What stands in brackets at
+// the end may be part of the name ("Nom (arabe)"), or a hint that is left out
+// ("Nom (en majuscules)"), unless it says that somebody else is meant.
 func kindOf(header string) *column {
-	header = tidy(header)
-	if kind, ok := kindNames()[reference.Fold(header)]; ok {
-		return kind
-	}
-	if open := strings.IndexAny(header, "([{"); open > 0 {
-		if kind, ok := kindNames()[reference.Fold(header[:open])]; ok {
+	for header = tidy(header); header != ""; {
+		if kind, ok := kindNames()[reference.Fold(header)]; ok {
 			return kind
 		}
-	}
-	base := strings.TrimRight(digits(header), " 0123456789")
-	if kind, ok := kindNames()[reference.Fold(base)]; ok && kind.many {
-		return kind
+		single := strings.TrimRight(digits(header), " 0123456789")
+		if kind, ok := kindNames()[reference.Fold(single)]; ok && kind.many {
+			return kind
+		}
+		open := max(strings.LastIndexAny(header, "([{"), 0)
+		for word := range strings.FieldsSeq(reference.Fold(header[open:])) {
+			if others[word] {
+				return nil
+			}
+		}
+		header = header[:open]
 	}
 	return nil
 }
@@ -333,7 +370,7 @@ func (l *List) Rows() iter.Seq2[CandidateRow, error] {
 
 // row reads the cells of one row.
 func (l *List) row(line int, cells []string) CandidateRow {
-	row := CandidateRow{Line: line}
+	row := CandidateRow{Line: line, list: l, cells: cells}
 	b := &builder{list: l}
 	report := func(c *cell, f *fault) {
 		if f != nil {

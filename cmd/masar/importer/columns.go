@@ -255,6 +255,13 @@ var columns = []column{
 	},
 }
 
+// others are words in brackets by which a column is about somebody else.
+var others = map[string]bool{
+	"pere": true, "mere": true, "parent": true, "parents": true, "conjoint": true, "conjointe": true, "epoux": true, "epouse": true, "mari": true,
+	"tuteur": true, "employeur": true, "urgence": true, "contact": true, "father": true, "mother": true, "spouse": true, "emergency": true, "employer": true,
+	"الاب": true, "الام": true, "الزوج": true, "الزوجه": true, "الولي": true,
+}
+
 // Words in cells, folded like the names of columns.
 var (
 	sexes = map[string]string{

@@ -90,10 +90,10 @@ func (t *csvTable) next() (int, []string, *Problem, error) {
 		if err != nil {
 			return 0, nil, nil, err
 		}
-		if strings.TrimSpace(line.text) == "" {
+		cells, problem, err := t.record(line)
+		if err == nil && problem == nil && blank(cells) {
 			continue
 		}
-		cells, problem, err := t.record(line)
 		return line.number, cells, problem, err
 	}
 }

@@ -187,8 +187,8 @@ func readCIN(b *builder, c *cell) *fault {
 
 func readPassport(b *builder, c *cell) *fault {
 	text := strings.ToUpper(whole(strings.NewReplacer(" ", "", "-", "").Replace(digits(c.text))))
-	if len(text) < 5 || len(text) > 15 || strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
-		return wrong("passport", "a passport number has 5 to 15 letters and digits")
+	if len(text) < 5 || len(text) > 20 || strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
+		return wrong("passport", "a passport number has 5 to 20 letters and digits")
 	}
 	b.Passport = text
 	return nil

@@ -42,10 +42,14 @@ func (e *RowError) Error() string {
 // A row that is not a JSON object yields a *RowError and does not stop the
 // rest. An array or an answer whose structure itself breaks off ends with an
 // error that says where, after the rows before it.
-func Offers(r io.Reader) iter.Seq2[Row, error] {
+func Offers(r io.Reader) iter.Seq2[Row, error] { return offers(r, MaxOffer) }
+
+// offers is Offers with another limit.
+func offers(r io.Reader, most int) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		s := &offerScanner{
-			in:    bufio.NewReaderSize(r, MaxOffer+2),
+			in:    bufio.NewReaderSize(r, most+2),
+			most:  most,
 			line:  1,
 			yield: yield,
 		}
@@ -61,13 +65,14 @@ var errStopped = errors.New("stopped")
 // offerScanner walks over the file byte by byte and knows where it is.
 type offerScanner struct {
 	in     *bufio.Reader
+	most   int // bytes of a row
 	line   int
 	offset int64
 	index  int
 	yield  func(Row, error) bool
 
 	keep bool         // bytes read are also put in row
-	row  bytes.Buffer // up to MaxOffer bytes
+	row  bytes.Buffer // up to most bytes
 	over bool         // row was too long; the rest of it is not kept
 }
 
@@ -184,7 +189,7 @@ func (s *offerScanner) array(what string) error {
 		case ']':
 			return nil
 		case ',':
-			c, err = s.space()
+			_, err = s.space()
 		default:
 			return s.broken(nil, "after a row of %s comes %q, want a comma or ]", what, c)
 		}
@@ -358,7 +363,7 @@ func (s *offerScanner) finish(at Row) error {
 	var wrong *json.SyntaxError
 	switch {
 	case s.over:
-		reason = fmt.Sprintf("the offer has more than %d bytes", MaxOffer)
+		reason = fmt.Sprintf("the offer has more than %d bytes", s.most)
 	case !utf8.Valid(raw):
 		reason = "the text is not UTF-8"
 	default:
@@ -452,7 +457,7 @@ func (s *offerScanner) next() (byte, error) {
 		s.line++
 	}
 	if s.keep {
-		if s.row.Len() >= MaxOffer {
+		if s.row.Len() >= s.most {
 			s.over = true
 		} else {
 			s.row.WriteByte(c)

@@ -46,3 +46,13 @@ func arabic(s string) bool {
 func numeric(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
+
+// blank says whether there is nothing to see in any of the cells.
+func blank(cells []string) bool {
+	for _, c := range cells {
+		if tidy(c) != "" {
+			return false
+		}
+	}
+	return true
+}

@@ -59,10 +59,8 @@ func (t *xlsxTable) next() (int, []string, *Problem, error) {
 		if err != nil {
 			return t.line, nil, nil, fmt.Errorf("row %d of the sheet: %w", t.line, err)
 		}
-		for _, c := range cells {
-			if strings.TrimSpace(c) != "" {
-				return t.line, cells, nil, nil
-			}
+		if !blank(cells) {
+			return t.line, cells, nil, nil
 		}
 	}
 	if err := t.rows.Error(); err != nil {
