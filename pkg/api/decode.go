@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -43,17 +42,11 @@ func Decode(data []byte, v any) error {
 		}
 		return Malformed("Not valid UTF-8 at %s.", position(data, bad))
 	}
-	var whole json.RawMessage
-	if err := json.Unmarshal(data, &whole); err != nil { // syntax only
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			return Malformed("Not valid JSON at %s: %s.", position(data, int(syntax.Offset)-1), syntax.Error())
-		}
-		return Malformed("Not valid JSON.").Because(err)
+	if !json.Valid(data) {
+		return notJSON(data)
 	}
-	w := walker{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
-	w.dec.UseNumber()
-	if err := w.value("", reflect.TypeOf(v).Elem(), 0); err != nil {
+	w := walker{data: data}
+	if err := w.value(reflect.TypeOf(v).Elem()); err != nil {
 		return err
 	}
 	if len(w.wrong) > 0 {
@@ -69,6 +62,15 @@ func Decode(data []byte, v any) error {
 	return nil
 }
 
+func notJSON(data []byte) error {
+	var whole json.RawMessage
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(data, &whole); !errors.As(err, &syntax) {
+		return Malformed("Not valid JSON.").Because(err)
+	}
+	return Malformed("Not valid JSON at %s: %s.", position(data, int(syntax.Offset)-1), syntax.Error())
+}
+
 // position says where a byte of a body is, in words; lines and columns from 1.
 func position(data []byte, at int) string {
 	at = min(max(at, 0), len(data))
@@ -77,24 +79,49 @@ func position(data []byte, at int) string {
 	return fmt.Sprintf("line %d, column %d (byte %d)", line, column, at)
 }
 
-// walker goes through a syntactically valid JSON text beside the Go type that it
-// is meant for, and notes every place where they differ.
+// walker goes through a JSON text beside the Go type that it is meant for, and
+// notes every place where they differ. The text is known to be valid, which is why
+// there is little looking back here.
 type walker struct {
 	data   []byte
-	dec    *json.Decoder
+	at     int // the next byte
+	path   []step
+	theirs int // how many names on the path are the caller's own, and no member of a type
 	wrong  []Field
-	theirs int // how many names on the present path are the caller's own, and no member of a type
 }
 
-func (w *walker) note(path, code, format string, args ...any) {
-	if len(w.wrong) < maxReported {
-		line := 1 + bytes.Count(w.data[:w.dec.InputOffset()], []byte("\n"))
-		w.wrong = append(w.wrong, Field{
-			Path: path, Code: code,
-			Reason: fmt.Sprintf(format, args...) + " (line " + strconv.Itoa(line) + ")",
-			theirs: w.theirs > 0,
-		})
+// step is a member's name, or an index.
+type step struct {
+	name  string
+	index int // -1 for a name
+}
+
+func (w *walker) note(code, format string, args ...any) {
+	if len(w.wrong) == maxReported {
+		return
 	}
+	line := 1 + bytes.Count(w.data[:w.at], []byte("\n"))
+	w.wrong = append(w.wrong, Field{
+		Path: w.where(), Code: code,
+		Reason: fmt.Sprintf(format, args...) + " (line " + strconv.Itoa(line) + ")",
+		theirs: w.theirs > 0,
+	})
+}
+
+// where writes the path: occupations[0].rome.
+func (w *walker) where() string {
+	var b strings.Builder
+	for _, s := range w.path {
+		switch {
+		case s.index >= 0:
+			b.WriteString("[" + strconv.Itoa(s.index) + "]")
+		case b.Len() > 0:
+			b.WriteString("." + s.name)
+		default:
+			b.WriteString(s.name)
+		}
+	}
+	return b.String()
 }
 
 var (
@@ -105,85 +132,133 @@ var (
 )
 
 // value checks the next value against t; nil means that anything goes.
-func (w *walker) value(path string, t reflect.Type, depth int) error {
-	if depth > maxDepth {
-		return Malformed("JSON nested deeper than %d levels at %s.", maxDepth, position(w.data, int(w.dec.InputOffset())))
+func (w *walker) value(t reflect.Type) error {
+	if len(w.path) > maxDepth {
+		return Malformed("JSON nested deeper than %d levels at %s.", maxDepth, position(w.data, w.at))
 	}
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	switch {
-	case t == nil || t == rawType || t.Kind() == reflect.Interface:
-		return w.anything(path, depth)
-	case reflect.PointerTo(t).Implements(unmarshalJSON) || reflect.PointerTo(t).Implements(unmarshalText):
-		return w.custom(path, t)
+	if t != nil && (t == rawType || t.Kind() == reflect.Interface) {
+		t = nil
 	}
-	token, err := w.dec.Token()
-	if err != nil {
-		return Malformed("Not valid JSON.").Because(err)
-	}
-	switch token := token.(type) {
-	case nil:
+	w.blanks()
+	first := w.data[w.at]
+	if first == 'n' { // null counts as absent
+		w.at += len("null")
 		return nil
-	case json.Delim:
-		if token == '{' {
-			return w.object(path, t, depth)
-		}
-		return w.array(path, t, depth)
-	case string:
-		if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
-			return nil // base64; checked by encoding/json
-		}
-		if t.Kind() != reflect.String {
-			w.note(path, "type", "%s expected, a string found", expected(t))
+	}
+	if t != nil && (reflect.PointerTo(t).Implements(unmarshalJSON) || reflect.PointerTo(t).Implements(unmarshalText)) {
+		w.custom(t)
+		return nil
+	}
+	switch first {
+	case '{':
+		return w.object(t)
+	case '[':
+		return w.array(t)
+	case '"':
+		text := w.text()
+		if t != nil && t.Kind() != reflect.String && !(t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8) {
+			w.note("type", "%s expected, a string found", expected(t))
 			return nil
 		}
-		w.text(path, token)
-	case bool:
-		if t.Kind() != reflect.Bool {
-			w.note(path, "type", "%s expected, %t found", expected(t), token)
+		w.readable(text)
+	case 't', 'f':
+		w.skip()
+		if t != nil && t.Kind() != reflect.Bool {
+			w.note("type", "%s expected, true or false found", expected(t))
 		}
-	case json.Number:
-		w.number(path, t, token)
+	default:
+		from := w.at
+		w.skip()
+		if t != nil {
+			w.number(t, string(w.data[from:w.at]))
+		}
 	}
 	return nil
 }
 
-// text refuses what cannot have been meant: a NUL, and the sign that stands for
-// characters lost in a conversion, which is also what a lone surrogate becomes.
-func (w *walker) text(path, s string) {
-	switch {
-	case strings.ContainsRune(s, utf8.RuneError):
-		w.note(path, "text", "an unreadable character (U+FFFD): the text was damaged before it came here")
-	case strings.ContainsRune(s, 0):
-		w.note(path, "text", "a NUL character")
+func (w *walker) blanks() {
+	for w.data[w.at] == ' ' || w.data[w.at] == '\n' || w.data[w.at] == '\t' || w.data[w.at] == '\r' {
+		w.at++
 	}
 }
 
-func (w *walker) number(path string, t reflect.Type, n json.Number) {
+// text reads a string; only one with escapes is copied.
+func (w *walker) text() []byte {
+	from := w.at
+	w.skip()
+	quoted := w.data[from:w.at]
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	var plain string
+	_ = json.Unmarshal(quoted, &plain) // it is valid
+	return []byte(plain)
+}
+
+// skip goes past a value.
+func (w *walker) skip() {
+	for depth := 0; ; {
+		switch w.data[w.at] {
+		case '{', '[':
+			depth++
+			w.at++
+		case '}', ']':
+			depth--
+			w.at++
+		case '"':
+			for w.at++; w.data[w.at] != '"'; w.at++ {
+				if w.data[w.at] == '\\' {
+					w.at++
+				}
+			}
+			w.at++
+		case ',', ':', ' ', '\n', '\t', '\r':
+			w.at++
+			continue // between values, inside something
+		default: // a number or a word
+			for w.at < len(w.data) && !bytes.ContainsRune([]byte(",:]} \n\t\r"), rune(w.data[w.at])) {
+				w.at++
+			}
+		}
+		if depth == 0 {
+			return
+		}
+	}
+}
+
+// readable refuses what cannot have been meant: a NUL, and the sign that stands
+// for characters lost in a conversion, which is also what a lone surrogate becomes.
+func (w *walker) readable(text []byte) {
+	switch {
+	case bytes.Contains(text, []byte("\uFFFD")):
+		w.note("text", "an unreadable character (U+FFFD): the text was damaged before it came here")
+	case bytes.IndexByte(text, 0) >= 0:
+		w.note("text", "a NUL character")
+	}
+}
+
+func (w *walker) number(t reflect.Type, n string) {
+	var err error
 	switch t.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		i, err := strconv.ParseInt(n.String(), 10, 64)
-		if err != nil || reflect.Zero(t).OverflowInt(i) {
-			w.note(path, "type", "%s expected, %s found", expected(t), n)
-		}
+		_, err = strconv.ParseInt(n, 10, t.Bits())
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		i, err := strconv.ParseUint(n.String(), 10, 64)
-		if err != nil || reflect.Zero(t).OverflowUint(i) {
-			w.note(path, "type", "%s expected, %s found", expected(t), n)
-		}
+		_, err = strconv.ParseUint(n, 10, t.Bits())
 	case reflect.Float32, reflect.Float64:
-		f, err := n.Float64()
-		if err != nil || math.IsInf(f, 0) || reflect.Zero(t).OverflowFloat(f) {
-			w.note(path, "type", "%s expected, %s found", expected(t), n)
-		}
+		_, err = strconv.ParseFloat(n, t.Bits())
 	default:
-		w.note(path, "type", "%s expected, a number found", expected(t))
+		n, err = "a number", strconv.ErrSyntax
+	}
+	if err != nil {
+		w.note("type", "%s expected, %s found", expected(t), short(n))
 	}
 }
 
-func (w *walker) object(path string, t reflect.Type, depth int) error {
-	var members map[string]reflect.Type
+func (w *walker) object(t reflect.Type) error {
+	var members map[string]member
 	var elem reflect.Type
 	switch {
 	case t == nil:
@@ -192,112 +267,123 @@ func (w *walker) object(path string, t reflect.Type, depth int) error {
 	case t.Kind() == reflect.Map:
 		elem = t.Elem()
 	default:
-		w.note(path, "type", "%s expected, an object found", expected(t))
+		w.note("type", "%s expected, an object found", expected(t))
 	}
-	seen := make(map[string]bool, len(members))
-	for w.dec.More() {
-		token, err := w.dec.Token()
-		if err != nil {
-			return Malformed("Not valid JSON.").Because(err)
-		}
-		name, _ := token.(string)
-		at := join(path, name)
-		of, known := members[name]
+	var seen uint64            // known members, the first 64
+	var others map[string]bool // all others
+	for w.at++; w.more('}'); {
+		name := w.text()
+		m, known := members[string(name)]
 		if !known {
-			of = elem
+			m = member{name: string(name), of: elem, number: 64}
 			w.theirs++
 		}
-		w.text(at, name)
-		if !known && members != nil {
-			w.note(at, "unknown", "unknown member%s", meant(name, members))
+		w.path = append(w.path, step{m.name, -1})
+		if !known {
+			w.readable(name)
+			if members != nil {
+				w.note("unknown", "unknown member%s", meant(m.name, members))
+			}
 		}
-		if seen[name] {
-			w.note(at, "duplicate", "given twice")
+		twice := false
+		if m.number < 64 {
+			twice = seen&(1<<m.number) != 0
+			seen |= 1 << m.number
+		} else {
+			if others == nil {
+				others = map[string]bool{}
+			}
+			twice, others[m.name] = others[m.name], true
 		}
-		seen[name] = true
-		if err := w.value(at, of, depth+1); err != nil {
+		if twice {
+			w.note("duplicate", "given twice")
+		}
+		w.blanks()
+		w.at++ // the colon
+		if err := w.value(m.of); err != nil {
 			return err
 		}
+		w.path = w.path[:len(w.path)-1]
 		if !known {
 			w.theirs--
 		}
 	}
-	_, err := w.dec.Token()
-	return err
+	return nil
 }
 
-func (w *walker) array(path string, t reflect.Type, depth int) error {
+func (w *walker) array(t reflect.Type) error {
 	var elem reflect.Type
 	switch {
 	case t == nil:
 	case t.Kind() == reflect.Slice || t.Kind() == reflect.Array:
 		elem = t.Elem()
 	default:
-		w.note(path, "type", "%s expected, an array found", expected(t))
+		w.note("type", "%s expected, an array found", expected(t))
 	}
-	for i := 0; w.dec.More(); i++ {
-		if err := w.value(path+"["+strconv.Itoa(i)+"]", elem, depth+1); err != nil {
+	w.at++
+	for i := 0; w.more(']'); i++ {
+		w.path = append(w.path, step{index: i})
+		if err := w.value(elem); err != nil {
 			return err
 		}
-	}
-	_, err := w.dec.Token()
-	return err
-}
-
-func (w *walker) anything(path string, depth int) error {
-	token, err := w.dec.Token()
-	if err != nil {
-		return Malformed("Not valid JSON.").Because(err)
-	}
-	switch token := token.(type) {
-	case json.Delim:
-		if token == '{' {
-			return w.object(path, nil, depth)
-		}
-		return w.array(path, nil, depth)
-	case string:
-		w.text(path, token)
+		w.path = w.path[:len(w.path)-1]
 	}
 	return nil
 }
 
+// more goes to the next element, or past the end.
+func (w *walker) more(end byte) bool {
+	w.blanks()
+	switch w.data[w.at] {
+	case end:
+		w.at++
+		return false
+	case ',':
+		w.at++
+		w.blanks()
+	}
+	return true
+}
+
 // custom lets a type that reads itself try, so that its error gets a path.
-func (w *walker) custom(path string, t reflect.Type) error {
-	var raw json.RawMessage
-	if err := w.dec.Decode(&raw); err != nil {
-		return Malformed("Not valid JSON.").Because(err)
+func (w *walker) custom(t reflect.Type) {
+	from := w.at
+	w.skip()
+	raw := w.data[from:w.at]
+	var err error
+	if own, ok := reflect.New(t).Interface().(json.Unmarshaler); ok {
+		err = own.UnmarshalJSON(raw)
+	} else {
+		err = json.Unmarshal(raw, reflect.New(t).Interface())
 	}
-	if string(raw) == "null" {
-		return nil
-	}
-	err := json.Unmarshal(raw, reflect.New(t).Interface())
-	var own Field
+	var one Field
 	var several *Error
 	switch {
 	case err == nil:
 	case t == timeType:
-		w.note(path, "instant", "an instant expected, as in 2026-03-01T09:30:00Z (RFC 3339, with a time zone)")
-	case errors.As(err, &several):
+		w.note("instant", "an instant expected, as in 2026-03-01T09:30:00Z (RFC 3339, with a time zone)")
+	case errors.As(err, &several) && len(several.Fields) > 0:
 		for _, f := range several.Fields {
-			w.note(join(path, f.Path), f.Code, "%s", f.Reason)
+			w.inside(f)
 		}
-	case errors.As(err, &own):
-		w.note(join(path, own.Path), own.Code, "%s", own.Reason)
+	case errors.As(err, &one):
+		w.inside(one)
 	default:
-		w.note(path, "type", "%s expected", expected(t))
+		w.note("type", "%s expected", expected(t))
 	}
-	return nil
 }
 
-func join(path, name string) string {
-	if path == "" || name == "" {
-		return path + name
+// inside notes what a type said of its own inside.
+func (w *walker) inside(f Field) {
+	if f.Path != "" {
+		w.path = append(w.path, step{f.Path, -1})
+		defer func() { w.path = w.path[:len(w.path)-1] }()
 	}
-	return path + "." + name
+	w.note(f.Code, "%s", f.Reason)
 }
 
 // meant suggests the right name where only the case or an underscore differs.
-func meant(name string, members map[string]reflect.Type) string {
+func meant(name string, members map[string]member) string {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
 	for known := range members {
 		if plain(known) == plain(name) {
@@ -331,17 +417,23 @@ func expected(t reflect.Type) string {
 	return "another type"
 }
 
+// member is one JSON member of a struct.
+type member struct {
+	name   string
+	of     reflect.Type // nil: anything goes
+	number int          // its place among the members
+}
+
 // membersOf gives the JSON members of a struct: embedded structs flattened as
 // encoding/json does, without the fields that come from path, query or header.
-func membersOf(t reflect.Type) map[string]reflect.Type {
+func membersOf(t reflect.Type) map[string]member {
 	if known, ok := memberCache.Load(t); ok {
-		return known.(map[string]reflect.Type)
+		return known.(map[string]member)
 	}
-	members := map[string]reflect.Type{}
+	members := map[string]member{}
 	for field := range t.Fields() {
-		tag := field.Tag.Get("json")
-		name, options, _ := strings.Cut(tag, ",")
-		if tag == "-" || bound(field) {
+		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "-" && options == "" || bound(field) {
 			continue
 		}
 		ft := field.Type
@@ -352,7 +444,7 @@ func membersOf(t reflect.Type) map[string]reflect.Type {
 			if ft.Kind() == reflect.Struct && !reflect.PointerTo(ft).Implements(unmarshalJSON) {
 				for inner, it := range membersOf(ft) {
 					if _, outer := members[inner]; !outer {
-						members[inner] = it
+						members[inner] = member{inner, it.of, len(members)}
 					}
 				}
 				continue
@@ -367,13 +459,17 @@ func membersOf(t reflect.Type) map[string]reflect.Type {
 		if strings.Contains(options, "string") {
 			ft = nil // `json:",string"`: left to encoding/json
 		}
-		members[name] = ft
+		number := len(members)
+		if shadowed, ok := members[name]; ok {
+			number = shadowed.number
+		}
+		members[name] = member{name, ft, number}
 	}
 	memberCache.Store(t, members)
 	return members
 }
 
-var memberCache sync.Map // reflect.Type -> map[string]reflect.Type
+var memberCache sync.Map // reflect.Type -> map[string]member
 
 // readBody reads at most limit bytes, the rest is left unread.
 func readBody(x *exchange, limit int64) ([]byte, error) {
