@@ -18,7 +18,7 @@ type Columns struct {
 	names []string // the dimensions that are kept, in the order of codes
 
 	mu       sync.Mutex
-	row      map[string]struct{} // ids of the facts that are here
+	known    map[string]int // the row of each fact that is here; noRow of one that is not counted
 	subjects dictionary
 	people   dictionary
 	dicts    []dictionary // one for each of names
@@ -95,7 +95,7 @@ var sourceOf = func() map[Kind]int {
 
 // NewColumns makes room for facts, with the codes that the definitions use.
 func NewColumns(dims []Dimension, defs Definitions) *Columns {
-	c := &Columns{dims: newDimensionSet(dims), row: map[string]struct{}{}}
+	c := &Columns{dims: newDimensionSet(dims), known: map[string]int{}}
 	used := map[string]bool{}
 	for _, d := range defs {
 		for _, name := range d.Dimensions {
@@ -121,17 +121,18 @@ func NewColumns(dims []Dimension, defs Definitions) *Columns {
 
 // Add appends the fact, unless it is here already: it says whether it was new.
 func (c *Columns) Add(f Fact) bool {
-	kind, ok := kindNumber[f.Kind]
-	if !ok {
-		return false // written by a newer program; this one has no figure for it
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, here := c.row[f.ID]; here {
+	if _, here := c.known[f.ID]; here {
 		return false
 	}
 	id := strings.Clone(f.ID)
-	c.row[id] = struct{}{}
+	kind, ok := kindNumber[f.Kind]
+	if !ok {
+		c.known[id] = int(noRow)
+		return true // written by a newer program; this one has no figure for it
+	}
+	c.known[id] = len(c.facts.id)
 	v := &c.facts
 	v.id = append(v.id, id)
 	v.kind = append(v.kind, kind)
@@ -140,10 +141,10 @@ func (c *Columns) Add(f Fact) bool {
 	v.seq = append(v.seq, f.Seq)
 	v.occurred = append(v.occurred, f.OccurredAt.UnixMilli())
 	for i, name := range c.names {
-		v.codes[name] = append(v.codes[name], c.dicts[i].number(c.dims[name].Clean(f.Codes[name])))
+		v.codes[name] = append(v.codes[name], c.dicts[i].number(c.dims[name].Clean(f.Code(name))))
 	}
 	for _, name := range numbers {
-		n, ok := f.Numbers[name]
+		n, ok := f.Number(name)
 		if !ok {
 			n = absent
 		}
@@ -162,17 +163,22 @@ func (c *Columns) Add(f Fact) bool {
 
 // Has says whether the fact with this id is here.
 func (c *Columns) Has(id string) bool {
+	_, here := c.rowOf(id)
+	return here
+}
+
+func (c *Columns) rowOf(id string) (row int, here bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.row[id]
-	return ok
+	row, here = c.known[id]
+	return row, here
 }
 
 // Len says how many facts there are.
 func (c *Columns) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.facts.id)
+	return len(c.known)
 }
 
 // Sources says what came from each topic.

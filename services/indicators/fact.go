@@ -70,6 +70,55 @@ const (
 // numbers lists them.
 var numbers = []string{Posts, PostsFilled, PostsOpen, StaySeconds}
 
+// Codes are what an event said in codes, raw; "" where it said nothing. The names
+// are those of Dimensions, and some more that are kept for later.
+type Codes struct {
+	Scheme        string `bson:"scheme,omitempty" json:"scheme,omitempty"`
+	SchemeVersion string `bson:"scheme_version,omitempty" json:"scheme_version,omitempty"`
+	Sector        string `bson:"sector,omitempty" json:"sector,omitempty"`
+	Governorate   string `bson:"governorate,omitempty" json:"governorate,omitempty"`
+	Sex           string `bson:"sex,omitempty" json:"sex,omitempty"`
+	Age           string `bson:"age,omitempty" json:"age,omitempty"` // group, see ageGroups
+	Stage         string `bson:"stage,omitempty" json:"stage,omitempty"`
+	FromStage     string `bson:"from_stage,omitempty" json:"from_stage,omitempty"`
+	Placement     string `bson:"placement,omitempty" json:"placement,omitempty"` // "yes" or "no"
+	Exit          string `bson:"exit,omitempty" json:"exit,omitempty"`
+	Decision      string `bson:"decision,omitempty" json:"decision,omitempty"`
+	Reason        string `bson:"reason,omitempty" json:"reason,omitempty"`
+	Actor         string `bson:"actor,omitempty" json:"actor,omitempty"` // a role
+	Status        string `bson:"status,omitempty" json:"status,omitempty"`
+	Region        string `bson:"region,omitempty" json:"region,omitempty"`
+	Rome          string `bson:"rome,omitempty" json:"rome,omitempty"`
+	Contract      string `bson:"contract,omitempty" json:"contract,omitempty"`
+	Template      string `bson:"template,omitempty" json:"template,omitempty"`
+	Language      string `bson:"language,omitempty" json:"language,omitempty"`
+	Channel       string `bson:"channel,omitempty" json:"channel,omitempty"`
+}
+
+// codeFields finds a code by its name.
+var codeFields = map[string]func(*Codes) *string{
+	"scheme":         func(c *Codes) *string { return &c.Scheme },
+	"scheme_version": func(c *Codes) *string { return &c.SchemeVersion },
+	"sector":         func(c *Codes) *string { return &c.Sector },
+	"governorate":    func(c *Codes) *string { return &c.Governorate },
+	"sex":            func(c *Codes) *string { return &c.Sex },
+	"age":            func(c *Codes) *string { return &c.Age },
+	"stage":          func(c *Codes) *string { return &c.Stage },
+	"from_stage":     func(c *Codes) *string { return &c.FromStage },
+	"placement":      func(c *Codes) *string { return &c.Placement },
+	"exit":           func(c *Codes) *string { return &c.Exit },
+	"decision":       func(c *Codes) *string { return &c.Decision },
+	"reason":         func(c *Codes) *string { return &c.Reason },
+	"actor":          func(c *Codes) *string { return &c.Actor },
+	"status":         func(c *Codes) *string { return &c.Status },
+	"region":         func(c *Codes) *string { return &c.Region },
+	"rome":           func(c *Codes) *string { return &c.Rome },
+	"contract":       func(c *Codes) *string { return &c.Contract },
+	"template":       func(c *Codes) *string { return &c.Template },
+	"language":       func(c *Codes) *string { return &c.Language },
+	"channel":        func(c *Codes) *string { return &c.Channel },
+}
+
 // Fact is one event, reduced to what figures need. It never changes once it is
 // stored: a correction is another fact of the same subject with a higher Seq.
 type Fact struct {
@@ -86,10 +135,40 @@ type Fact struct {
 	// StoredAt is when the fact entered the store, by the clock of the replica
 	// that wrote it: how the other replicas find it.
 	StoredAt time.Time `bson:"stored_at" json:"-"`
-	// Codes are the raw codes of the event by name (see Dimensions); Numbers its
-	// quantities. What the event did not say is absent.
-	Codes   map[string]string `bson:"codes,omitempty" json:"codes,omitempty"`
-	Numbers map[string]int64  `bson:"numbers,omitempty" json:"numbers,omitempty"`
+	Codes    Codes     `bson:"codes" json:"codes"`
+	// Terms are the posts of an offer, nil when the fact is not about one; Stay is
+	// how many seconds the stage that was left had been held, nil when unknown.
+	Terms *Terms `bson:"terms,omitempty" json:"terms,omitempty"`
+	Stay  *int64 `bson:"stay_seconds,omitempty" json:"stay_seconds,omitempty"`
+}
+
+// Terms are the quantities of an offer.
+type Terms struct {
+	Posts  int64 `bson:"posts" json:"posts"`
+	Filled int64 `bson:"filled" json:"filled"`
+}
+
+// Number is one of the fact's numbers; ok is false when it has none.
+func (f *Fact) Number(name string) (n int64, ok bool) {
+	switch {
+	case name == StaySeconds && f.Stay != nil:
+		return *f.Stay, true
+	case name == Posts && f.Terms != nil:
+		return f.Terms.Posts, true
+	case name == PostsFilled && f.Terms != nil:
+		return f.Terms.Filled, true
+	case name == PostsOpen && f.Terms != nil:
+		return max(f.Terms.Posts-f.Terms.Filled, 0), true
+	}
+	return 0, false
+}
+
+// Code is one of the fact's raw codes by name, "" when it has none.
+func (f *Fact) Code(name string) string {
+	if field, ok := codeFields[name]; ok {
+		return *field(&f.Codes)
+	}
+	return ""
 }
 
 // ErrNotAFact is wrapped by every error of NewFact: the event can never be
@@ -109,7 +188,6 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 		ID: e.ID, Subject: e.Subject, Seq: e.Seq,
 		OccurredAt: e.OccurredAt.UTC().Truncate(time.Millisecond),
 		RecordedAt: e.RecordedAt.UTC().Truncate(time.Millisecond),
-		Codes:      map[string]string{}, Numbers: map[string]int64{},
 	}
 	if y := f.OccurredAt.Year(); y < firstYear || y >= lastYear {
 		return Fact{}, fmt.Errorf("%w: it occurred in the year %d, want %d to %d", ErrNotAFact, y, firstYear, lastYear-1)
@@ -124,39 +202,39 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 	case *candidatesv1.PathwayOpened:
 		f.Kind, f.Person = PathwayOpened, d.GetCandidateId()
 		f.pathway(d, schemes)
-		f.set("stage", d.GetStage())
+		f.Codes.Stage = coded(d.GetStage())
 	case *candidatesv1.StageEntered:
 		f.Kind, f.Person, f.Offer = StageEntered, d.GetCandidateId(), d.GetOfferId()
 		f.pathway(d, schemes)
-		f.set("from_stage", d.GetFrom())
-		f.set("stage", d.GetTo())
-		f.set("actor", d.GetActor())
-		f.set("reason", d.GetReason())
-		f.set("placement", "no")
+		f.Codes.FromStage = coded(d.GetFrom())
+		f.Codes.Stage = coded(d.GetTo())
+		f.Codes.Actor = coded(d.GetActor())
+		f.Codes.Reason = coded(d.GetReason())
+		f.Codes.Placement = "no"
 		if d.GetPlacement() {
-			f.set("placement", "yes")
+			f.Codes.Placement = "yes"
 		}
 		f.stay(d.GetFromEnteredAt(), e.OccurredAt)
 	case *candidatesv1.PathwayExited:
 		f.Kind, f.Person, f.Offer = PathwayExited, d.GetCandidateId(), d.GetOfferId()
 		f.pathway(d, schemes)
-		f.set("from_stage", d.GetStage())
-		f.set("stage", d.GetStage())
-		f.set("exit", d.GetExit())
-		f.set("actor", d.GetActor())
+		f.Codes.FromStage = coded(d.GetStage())
+		f.Codes.Stage = coded(d.GetStage())
+		f.Codes.Exit = coded(d.GetExit())
+		f.Codes.Actor = coded(d.GetActor())
 		f.stay(d.GetStageEnteredAt(), e.OccurredAt)
 	case *candidatesv1.PathwayCompleted:
 		f.Kind, f.Person = PathwayCompleted, d.GetCandidateId()
 		f.pathway(d, schemes)
-		f.set("from_stage", d.GetStage())
-		f.set("stage", d.GetStage())
+		f.Codes.FromStage = coded(d.GetStage())
+		f.Codes.Stage = coded(d.GetStage())
 		f.stay(d.GetStageEnteredAt(), e.OccurredAt)
 	case *employersv1.EmployerRegistered:
 		f.Kind = EmployerRegistered
-		f.set("status", d.GetStatus())
+		f.Codes.Status = coded(d.GetStatus())
 	case *employersv1.EmployerUpdated:
 		f.Kind = EmployerUpdated
-		f.set("status", d.GetStatus())
+		f.Codes.Status = coded(d.GetStatus())
 	case *employersv1.OfferOpened:
 		f.Kind = OfferOpened
 		f.terms(d.GetTerms())
@@ -169,18 +247,18 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 	case *employersv1.OfferClosed:
 		f.Kind = OfferClosed
 		f.terms(d.GetTerms())
-		f.set("reason", d.GetReason())
+		f.Codes.Reason = coded(d.GetReason())
 	case *matchingv1.DecisionRecorded:
 		f.Kind, f.Person, f.Offer = DecisionRecorded, d.GetCandidateId(), d.GetOfferId()
-		f.set("decision", d.GetKind())
-		f.set("actor", d.GetActor())
+		f.Codes.Decision = coded(d.GetKind())
+		f.Codes.Actor = coded(d.GetActor())
 	case *notificationsv1.MessageSent:
 		f.Kind, f.Person = MessageSent, d.GetCandidateId()
 		f.message(d)
 	case *notificationsv1.MessageFailed:
 		f.Kind, f.Person = MessageFailed, d.GetCandidateId()
 		f.message(d)
-		f.set("reason", d.GetReason())
+		f.Codes.Reason = coded(d.GetReason())
 	default:
 		return Fact{}, fmt.Errorf("%w: type %s is not one that is folded", ErrNotAFact, e.Type)
 	}
@@ -204,16 +282,13 @@ func (f *Fact) aboutSomebody() bool {
 	return true
 }
 
-// set keeps a code. What does not look like a code is counted as Other and
+// coded is a code as a fact keeps it. What does not look like a code is counted as Other and
 // never stored: it might be free text, and free text may be personal.
-func (f *Fact) set(name, code string) {
-	if code == "" {
-		return
+func coded(code string) string {
+	if code != "" && !codeLike(code) {
+		return Other
 	}
-	if !codeLike(code) {
-		code = Other
-	}
-	f.Codes[name] = code
+	return code
 }
 
 // codeLike says whether s has the form of a code: up to 40 letters, digits and
@@ -237,9 +312,9 @@ func (f *Fact) profile(p *candidatesv1.Profile) {
 }
 
 func (f *Fact) person(sex, governorate string, birthYear int32) {
-	f.set("sex", sex)
-	f.set("governorate", governorate)
-	f.set("age", ageGroup(f.OccurredAt, birthYear))
+	f.Codes.Sex = coded(sex)
+	f.Codes.Governorate = coded(governorate)
+	f.Codes.Age = ageGroup(f.OccurredAt, birthYear)
 }
 
 // pathwayEvent is what the events of a pathway have in common.
@@ -250,8 +325,8 @@ type pathwayEvent interface {
 }
 
 func (f *Fact) pathway(d pathwayEvent, schemes reference.SchemeSet) {
-	f.set("scheme", d.GetScheme())
-	f.set("scheme_version", d.GetSchemeVersion())
+	f.Codes.Scheme = coded(d.GetScheme())
+	f.Codes.SchemeVersion = coded(d.GetSchemeVersion())
 	p := d.GetPerson()
 	f.person(p.GetSex(), p.GetGovernorate(), p.GetBirthYear())
 	// The sector is the scheme's own; a version that this program does not know
@@ -261,7 +336,7 @@ func (f *Fact) pathway(d pathwayEvent, schemes reference.SchemeSet) {
 		scheme, ok = schemes.Current(d.GetScheme(), f.OccurredAt)
 	}
 	if ok {
-		f.set("sector", scheme.Sector)
+		f.Codes.Sector = scheme.Sector
 	}
 }
 
@@ -273,17 +348,17 @@ func (f *Fact) stay(enteredAt string, left time.Time) {
 	if err != nil || entered.After(left) || entered.Year() < firstYear {
 		return
 	}
-	f.Numbers[StaySeconds] = int64(left.Sub(entered) / time.Second)
+	seconds := int64(left.Sub(entered) / time.Second)
+	f.Stay = &seconds
 }
 
 func (f *Fact) terms(t *employersv1.Terms) {
-	f.set("scheme", t.GetScheme())
-	f.set("sector", t.GetSector())
-	f.set("region", t.GetRegion())
-	f.set("rome", t.GetRome())
-	f.set("contract", t.GetContract())
-	posts, filled := int64(max(t.GetPosts(), 0)), int64(max(t.GetPostsFilled(), 0))
-	f.Numbers[Posts], f.Numbers[PostsFilled], f.Numbers[PostsOpen] = posts, filled, max(posts-filled, 0)
+	f.Codes.Scheme = coded(t.GetScheme())
+	f.Codes.Sector = coded(t.GetSector())
+	f.Codes.Region = coded(t.GetRegion())
+	f.Codes.Rome = coded(t.GetRome())
+	f.Codes.Contract = coded(t.GetContract())
+	f.Terms = &Terms{Posts: int64(max(t.GetPosts(), 0)), Filled: int64(max(t.GetPostsFilled(), 0))}
 }
 
 type messageEvent interface {
@@ -293,9 +368,9 @@ type messageEvent interface {
 }
 
 func (f *Fact) message(d messageEvent) {
-	f.set("template", d.GetTemplate())
-	f.set("language", d.GetLanguage())
-	f.set("channel", d.GetChannel())
+	f.Codes.Template = coded(d.GetTemplate())
+	f.Codes.Language = coded(d.GetLanguage())
+	f.Codes.Channel = coded(d.GetChannel())
 }
 
 // ageGroups are the age groups of the logframe's disaggregations (DOMAIN §2,

@@ -268,7 +268,7 @@ func TestLateCorrectionSupersedes(t *testing.T) {
 	if got := strings.Join(lines(cells), "; "); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	if _, has := facts[2].Numbers[StaySeconds]; has {
+	if facts[2].Stay != nil {
 		t.Error("a stay of negative length was kept")
 	}
 }

@@ -16,46 +16,67 @@ import (
 // mistake in one of the two shows as a difference. It is slow, and means to stay
 // simple. A fact that comes twice counts once.
 func Recount(d *Definition, dims []Dimension, facts iter.Seq[Fact], q Query) []Cell {
-	var relevant []Fact
+	var once []Fact
 	seen := map[string]bool{}
 	for f := range facts {
-		if slices.Contains(d.Select.All(), f.Kind) && !seen[f.ID] {
+		if !seen[f.ID] {
 			seen[f.ID] = true
-			relevant = append(relevant, f)
+			once = append(once, f)
 		}
 	}
-	return recount(d, dims, relevant, q)
+	return recount(d, dims, relevantTo(d, once), q)
 }
 
-// recount is Recount for a list without repetitions.
-func recount(d *Definition, dims []Dimension, facts []Fact, q Query) []Cell {
+// dated is a fact with the local day on which it happened.
+type dated struct {
+	*Fact
+	day string
+}
+
+// relevantTo keeps the facts that the definition looks at.
+func relevantTo(d *Definition, facts []Fact) (out []dated) {
+	days := map[string]string{} // each text once: they are many facts of few days
+	for i, f := range facts {
+		if !slices.Contains(d.Select.All(), f.Kind) {
+			continue
+		}
+		day := f.OccurredAt.In(tunis).Format("2006-01-02")
+		if days[day] == "" {
+			days[day] = day
+		}
+		out = append(out, dated{&facts[i], days[day]})
+	}
+	return out
+}
+
+// recount counts facts that the definition looks at, each of which is there once.
+func recount(d *Definition, dims []Dimension, facts []dated, q Query) []Cell {
 	from, to := q.From, q.To
 	if from == "" {
 		from = q.Today
 		for _, f := range facts {
-			from = min(from, dayOf(f))
+			from = min(from, f.day)
 		}
 	}
 	if to == "" {
 		to = q.Today
 		for _, f := range facts {
-			to = max(to, dayOf(f))
+			to = max(to, f.day)
 		}
 	}
 	if d.Measure == Stock {
 		return recountStock(d, dims, facts, q, from, to)
 	}
-	groups := map[string][]Fact{} // by period and codes
+	groups := map[string][]*Fact{} // by period and codes
 	for _, f := range facts {
-		day := dayOf(f)
-		if day < from || day > to || !wanted(d, dims, f, q) {
+		if f.day < from || f.day > to || !wanted(d, dims, f.Fact, q) {
 			continue
 		}
-		if _, has := f.Numbers[d.Of]; d.Of != "" && !has {
+		if _, has := f.Number(d.Of); d.Of != "" && !has {
 			continue
 		}
-		key := cellKey(labelOf(day, q.Grain), codesOf(d, dims, f, q))
-		groups[key] = append(groups[key], f)
+		key := cellKey(labelOf(f.day, q.Grain), codesOf(d, dims, f.Fact, q))
+		groups[key] = append(groups[key], f.Fact)
 	}
 	var cells []Cell
 	for key, group := range groups {
@@ -64,38 +85,38 @@ func recount(d *Definition, dims []Dimension, facts []Fact, q Query) []Cell {
 	return inOrder(cells)
 }
 
-func recountStock(d *Definition, dims []Dimension, facts []Fact, q Query, from, to string) []Cell {
-	history := map[string][]Fact{} // by subject
+func recountStock(d *Definition, dims []Dimension, facts []dated, q Query, from, to string) []Cell {
+	history := map[string][]dated{} // by subject
 	for _, f := range facts {
 		history[f.Subject] = append(history[f.Subject], f)
 	}
 	for _, h := range history {
-		slices.SortFunc(h, func(a, b Fact) int {
+		slices.SortFunc(h, func(a, b dated) int {
 			return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.OccurredAt.Compare(b.OccurredAt), strings.Compare(a.ID, b.ID))
 		})
 	}
 	var cells []Cell
 	for _, end := range lastDays(q.Grain, from, to) {
-		groups := map[string][]Fact{}
+		groups := map[string][]*Fact{}
 		for _, h := range history {
 			var present *Fact
 			gone := false
-			for i, f := range h {
-				if dayOf(f) > end {
+			for _, f := range h {
+				if f.day > end {
 					continue // not yet
 				}
 				switch {
 				case slices.Contains(d.Select.Leaves, f.Kind):
 					present, gone = nil, true
 				case slices.Contains(d.Select.Enters, f.Kind):
-					present, gone = &h[i], false
+					present, gone = f.Fact, false
 				case !gone:
-					present = &h[i]
+					present = f.Fact
 				}
 			}
-			if present != nil && wanted(d, dims, *present, q) {
-				key := cellKey(labelOf(end, q.Grain), codesOf(d, dims, *present, q))
-				groups[key] = append(groups[key], *present)
+			if present != nil && wanted(d, dims, present, q) {
+				key := cellKey(labelOf(end, q.Grain), codesOf(d, dims, present, q))
+				groups[key] = append(groups[key], present)
 			}
 		}
 		for key, group := range groups {
@@ -106,7 +127,7 @@ func recountStock(d *Definition, dims []Dimension, facts []Fact, q Query, from, 
 }
 
 // figure is the cell of a group of facts.
-func figure(d *Definition, key string, group []Fact) Cell {
+func figure(d *Definition, key string, group []*Fact) Cell {
 	people := map[string]bool{}
 	var total int64
 	var values []float64
@@ -114,7 +135,7 @@ func figure(d *Definition, key string, group []Fact) Cell {
 		if f.Person != "" {
 			people[f.Person] = true
 		}
-		if n, ok := f.Numbers[d.Of]; ok {
+		if n, ok := f.Number(d.Of); ok {
 			total += n
 			values = append(values, float64(n))
 		}
@@ -138,9 +159,6 @@ func figure(d *Definition, key string, group []Fact) Cell {
 }
 
 func twoDecimals(x float64) float64 { return math.Round(x*100) / 100 }
-
-// dayOf is the local day on which a fact happened.
-func dayOf(f Fact) string { return f.OccurredAt.In(tunis).Format("2006-01-02") }
 
 // labelOf is the period that a day belongs to.
 func labelOf(day string, g Grain) string {
@@ -171,11 +189,11 @@ func lastDays(g Grain, from, to string) (last []string) {
 }
 
 // codeOf is the code under which a fact counts in a dimension of the definition.
-func codeOf(d *Definition, dims []Dimension, f Fact, name string) string {
+func codeOf(d *Definition, dims []Dimension, f *Fact, name string) string {
 	if other, ok := d.From[name]; ok {
 		name = other
 	}
-	raw := f.Codes[name]
+	raw := f.Code(name)
 	if raw == "" {
 		return Unknown
 	}
@@ -187,7 +205,7 @@ func codeOf(d *Definition, dims []Dimension, f Fact, name string) string {
 	return raw
 }
 
-func codesOf(d *Definition, dims []Dimension, f Fact, q Query) []string {
+func codesOf(d *Definition, dims []Dimension, f *Fact, q Query) []string {
 	var codes []string
 	for _, name := range q.By {
 		codes = append(codes, codeOf(d, dims, f, name))
@@ -195,7 +213,7 @@ func codesOf(d *Definition, dims []Dimension, f Fact, q Query) []string {
 	return codes
 }
 
-func wanted(d *Definition, dims []Dimension, f Fact, q Query) bool {
+func wanted(d *Definition, dims []Dimension, f *Fact, q Query) bool {
 	for name, codes := range d.Select.Where {
 		if !slices.Contains(codes, codeOf(d, dims, f, name)) {
 			return false

@@ -27,30 +27,28 @@ func history(t *rapid.T) []Fact {
 			Subject:    fmt.Sprintf("s%d", rapid.IntRange(0, 7).Draw(t, "subject")),
 			Seq:        rapid.Int64Range(0, 6).Draw(t, "seq"),
 			OccurredAt: time.UnixMilli(rapid.Int64Range(from, to).Draw(t, "occurred")).UTC(),
-			Codes:      map[string]string{},
-			Numbers:    map[string]int64{},
 		}
 		if f.aboutSomebody() {
 			f.Person = fmt.Sprintf("p%d", rapid.IntRange(0, 4).Draw(t, "person"))
-			f.Codes["sex"] = code("sex", "F", "M")
-			f.Codes["governorate"] = code("governorate", "TN-71", "TN-11")
-			f.Codes["age"] = code("age", "15-24")
-			f.Codes["stage"] = code("stage", "P02", "P04", "P16")
-			f.Codes["from_stage"] = code("from", "P02", "P04", "P16")
-			f.Codes["placement"] = code("placement", "yes", "no")
-			f.Codes["exit"] = code("exit", "DESISTEMENT", "REFUS_VISA")
-			f.Codes["decision"] = code("decision", "hired", "refused")
-			f.Codes["language"] = code("language", "fr", "ar")
+			f.Codes.Sex = code("sex", "F", "M")
+			f.Codes.Governorate = code("governorate", "TN-71", "TN-11")
+			f.Codes.Age = code("age", "15-24")
+			f.Codes.Stage = code("stage", "P02", "P04", "P16")
+			f.Codes.FromStage = code("from", "P02", "P04", "P16")
+			f.Codes.Placement = code("placement", "yes", "no")
+			f.Codes.Exit = code("exit", "DESISTEMENT", "REFUS_VISA")
+			f.Codes.Decision = code("decision", "hired", "refused")
+			f.Codes.Language = code("language", "fr", "ar")
 			if rapid.Bool().Draw(t, "stays") {
-				f.Numbers[StaySeconds] = rapid.Int64Range(0, 90*86400).Draw(t, "stay")
+				stay := rapid.Int64Range(0, 90*86400).Draw(t, "stay")
+				f.Stay = &stay
 			}
 		} else {
-			f.Codes["rome"] = code("rome", "A1401", "K1304")
-			posts := rapid.Int64Range(0, 9).Draw(t, "posts")
-			f.Numbers[Posts], f.Numbers[PostsOpen] = posts, posts
+			f.Codes.Rome = code("rome", "A1401", "K1304")
+			f.Terms = &Terms{Posts: rapid.Int64Range(0, 9).Draw(t, "posts"), Filled: rapid.Int64Range(0, 9).Draw(t, "filled")}
 		}
-		f.Codes["scheme"] = code("scheme", "agri", "soin")
-		f.Codes["sector"] = code("sector", "agriculture", "soin")
+		f.Codes.Scheme = code("scheme", "agri", "soin")
+		f.Codes.Sector = code("sector", "agriculture", "soin")
 		facts = append(facts, f)
 	}
 	return facts
@@ -135,7 +133,7 @@ func TestRecountFindsWhatIsWrong(t *testing.T) {
 	}
 	without := slices.DeleteFunc(slices.Clone(facts), func(f Fact) bool { return f.ID == "pb1-1" })
 	moved := slices.Clone(facts)
-	more := append(slices.Clone(facts), Fact{ID: "x", Kind: PathwayOpened, Person: "new", OccurredAt: at(t, "2026-02-02 10:00"), Codes: map[string]string{"scheme": "agri"}})
+	more := append(slices.Clone(facts), Fact{ID: "x", Kind: PathwayOpened, Person: "new", OccurredAt: at(t, "2026-02-02 10:00"), Codes: Codes{Scheme: "agri"}})
 	for i := range moved {
 		if moved[i].ID == "pb1-1" {
 			moved[i].OccurredAt = moved[i].OccurredAt.AddDate(0, 1, 0)

@@ -1,0 +1,179 @@
+package indicators
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"masar.local/pkg/telemetry"
+)
+
+// The present values as metrics. The total of an indicator is one series without
+// labels, masar_kpi_<code>; each cut that its definition declares is an
+// instrument of its own, masar_kpi_<code>_by_<dimension>..., with the dimensions
+// as labels. So no sum over one name counts anything twice, and the total of
+// what does not add up (different people, a median) is there and is right. A
+// target is masar_kpi_<code>_target.
+//
+// A metric has no reader whose role could be asked. Cuts by what describes a
+// person (Dimension.Protected) therefore leave out small cells for everybody;
+// cuts by what describes the programme only (scheme, stage, decision) are whole,
+// so that they can be compared with a count by hand.
+
+// scrapeAge is how old figures may be when they are scraped: less than the time
+// within which an event must be on a board (DESIGN §6: 5 s).
+const scrapeAge = 2 * time.Second
+
+// gauge is one instrument.
+type gauge struct {
+	name       string
+	definition *Definition
+	by         []string
+	instrument metric.Float64Observable
+}
+
+// gaugeName is the name of the instrument of a cut, in OpenTelemetry's form.
+func gaugeName(d *Definition, by []string) string {
+	name := telemetry.KPIPrefix + d.Code
+	if len(by) > 0 {
+		name += "_by_" + strings.Join(by, "_")
+	}
+	return name
+}
+
+// seriesBound is the largest number of series that the definitions can make: for
+// each cut the product of its dimensions' codes, with Unknown and Other.
+func seriesBound(defs Definitions, dims []Dimension) int {
+	set, bound := newDimensionSet(dims), 0
+	for _, d := range defs {
+		bound++
+		if d.Target != nil {
+			bound++
+		}
+		for _, by := range d.Gauges {
+			product := 1
+			for _, name := range by {
+				product *= len(set[d.Column(name)].Codes) + 2
+			}
+			bound += product
+		}
+	}
+	return bound
+}
+
+// observation is one series as it was last computed.
+type observation struct {
+	gauge  int
+	value  float64
+	labels metric.MeasurementOption
+}
+
+// publisher computes the present values when they are collected.
+type publisher struct {
+	service *service
+	gauges  []gauge
+
+	mu    sync.Mutex
+	taken time.Time
+	facts int
+	day   string
+	last  []observation
+}
+
+// publish registers the instruments of every definition.
+func publish(s *service, meter metric.Meter) error {
+	p := &publisher{service: s}
+	var instruments []metric.Observable
+	add := func(name, unit, text string) (metric.Float64Observable, error) {
+		// In braces, as UCUM has it for what is counted; it adds nothing to the name.
+		g, err := meter.Float64ObservableGauge(name, metric.WithDescription(text), metric.WithUnit("{"+unit+"}"))
+		if err != nil {
+			return nil, fmt.Errorf("metric %s: %w", name, err)
+		}
+		instruments = append(instruments, g)
+		return g, nil
+	}
+	targets := map[metric.Float64Observable]float64{}
+	for _, d := range s.defs {
+		for _, by := range append([][]string{nil}, d.Gauges...) {
+			text := d.LabelEN + " (" + d.Unit + "), since the start"
+			if !d.Flow() {
+				text = d.LabelEN + " (" + d.Unit + "), now"
+			}
+			if len(by) > 0 {
+				text += ", by " + strings.Join(by, " and ")
+			}
+			g, err := add(gaugeName(d, by), d.Unit, text)
+			if err != nil {
+				return err
+			}
+			p.gauges = append(p.gauges, gauge{gaugeName(d, by), d, by, g})
+		}
+		if d.Target != nil {
+			g, err := add(gaugeName(d, nil)+"_target", d.Unit, d.LabelEN+" ("+d.Unit+"), target")
+			if err != nil {
+				return err
+			}
+			targets[g] = d.Target.Value
+		}
+	}
+	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		for g, value := range targets {
+			o.ObserveFloat64(g, value)
+		}
+		observations, err := p.now()
+		for _, ob := range observations {
+			o.ObserveFloat64(p.gauges[ob.gauge].instrument, ob.value, ob.labels)
+		}
+		return err
+	}, instruments...)
+	return err
+}
+
+// now gives every series. Nothing is given before the stored facts are loaded: a
+// figure that is too low is worse than none.
+func (p *publisher) now() ([]observation, error) {
+	s := p.service
+	if !s.facts.ready.Load() {
+		return nil, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	facts, day := s.columns.Len(), s.today()
+	if p.last != nil && day == p.day && (facts == p.facts || time.Since(p.taken) < scrapeAge) {
+		return p.last, nil
+	}
+	view := s.columns.View()
+	set := newDimensionSet(s.dims)
+	last := []observation{}
+	for i, g := range p.gauges {
+		cells, err := view.Cells(g.definition, Query{Grain: All, By: g.by, Today: day})
+		if err != nil {
+			return nil, err
+		}
+		least := 0
+		for _, name := range g.by {
+			if set[g.definition.Column(name)].Protected && g.definition.About == AboutPeople {
+				least = s.smallCell
+			}
+		}
+		hidden := Suppress(cells, least)
+		for n, c := range cells {
+			if hidden[n] {
+				continue
+			}
+			var labels []attribute.KeyValue
+			for k, name := range g.by {
+				labels = append(labels, attribute.String(name, c.Codes[k]))
+			}
+			last = append(last, observation{i, c.Value, metric.WithAttributeSet(attribute.NewSet(labels...))})
+		}
+	}
+	p.last, p.facts, p.day, p.taken = last, facts, day, time.Now()
+	return last, nil
+}

@@ -1,0 +1,19 @@
+package indicators
+
+import (
+	"time"
+
+	"masar.local/pkg/access"
+	"masar.local/pkg/api"
+)
+
+// mount adds the service's routes, each with the permission that it needs.
+func mount(r *api.Router, e Endpoints) {
+	api.Handle(r, "GET /api/indicators/indicators", access.IndicatorsRead, e.Indicators)
+	api.Handle(r, "GET /api/indicators/values", access.IndicatorsRead, e.Values, api.Produces("application/json", "text/csv"))
+	api.Handle(r, "GET /api/indicators/summary", access.IndicatorsRead, e.Summary)
+	api.Handle(r, "GET /api/indicators/freshness", access.IndicatorsRead, e.Freshness)
+	api.Handle(r, "GET /api/indicators/facts", access.IndicatorsFacts, e.Facts, api.Produces("application/x-ndjson"))
+	// It reads every fact and counts all of them some hundred times over.
+	api.Handle(r, "GET /api/indicators/verify", access.IndicatorsFacts, e.Verify, api.Timeout(10*time.Minute))
+}

@@ -1,0 +1,81 @@
+package indicators
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"masar.local/pkg/bus"
+	"masar.local/pkg/reference"
+	"masar.local/pkg/runtime"
+)
+
+// New builds the service: documents -> facts in memory -> use cases -> endpoints
+// -> HTTP and Kafka. Authorisation, traces and request metrics are the router's.
+func New(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
+	smallCell, err := readSmallCell(p.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	defs, err := Embedded()
+	if err != nil {
+		return nil, err
+	}
+	dims := Dimensions()
+
+	columns := NewColumns(dims, defs)
+	facts := newFactStore(p.Store, columns, p.Now, p.Log)
+	if err := facts.docs.Ensure(ctx); err != nil {
+		return nil, fmt.Errorf("the collection of facts: %w", err)
+	}
+	s := &service{
+		defs: defs, dims: dims, schemes: reference.Schemes(), facts: facts, columns: columns,
+		smallCell: smallCell, now: p.Now, log: p.Log,
+		lag: func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
+	}
+	if err := publish(s, p.Meter); err != nil {
+		return nil, err
+	}
+	endpoints := NewEndpoints(s)
+	router := p.Router()
+	mount(router, endpoints)
+
+	out := &runtime.Service{
+		Name:   "indicators",
+		Router: router,
+		Actors: []runtime.Actor{
+			{Name: "facts", Run: facts.run},
+			{Name: "consumer", Run: func(ctx context.Context) error {
+				// After what is stored is in memory: repeats are then seen there.
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-facts.loaded:
+				}
+				return p.Bus.Consume(ctx, consumer(endpoints))
+			}},
+		},
+		Ready: func(context.Context) error { return s.loading() },
+	}
+	for _, topic := range topics() {
+		out.Topics = append(out.Topics, bus.Topic{Name: topic})
+	}
+	return out, nil
+}
+
+// readSmallCell reads MASAR_SMALL_CELL, the number of people below which a cell
+// is hidden.
+func readSmallCell(getenv func(string) string) (int, error) {
+	text := ""
+	if getenv != nil {
+		text = getenv("MASAR_SMALL_CELL")
+	}
+	if text == "" {
+		return DefaultSmallCell, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("MASAR_SMALL_CELL is %q: want a whole number of people, from 0 (hide nothing); the default is %d", text, DefaultSmallCell)
+	}
+	return n, nil
+}

@@ -1,0 +1,108 @@
+package indicators
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"masar.local/pkg/access"
+	"masar.local/pkg/api"
+)
+
+// Verify compares what this replica serves with a recount of the stored facts.
+// Facts that come in meanwhile are on neither side: the served figures are of one
+// moment, and of the stored facts those are left out that this replica has got
+// since. A fact that is stored and never got here stays, and shows.
+func (s *service) Verify(ctx context.Context) (Verification, error) {
+	if err := s.loading(); err != nil {
+		return Verification{}, err
+	}
+	if p := access.From(ctx); len(p.Governorates)+len(p.Schemes) > 0 {
+		return Verification{}, api.Forbidden("The recount is of the whole programme, and your scope is a part of it.")
+	}
+	began := time.Now()
+	view := s.columns.View()
+	facts, err := s.storedBy(ctx, view)
+	if err != nil {
+		return Verification{}, err
+	}
+	out, err := verify(ctx, s.defs, s.dims, facts, s.today(), view.Cells)
+	out.Served = len(view.id)
+	out.Seconds = math.Round(time.Since(began).Seconds()*1000) / 1000
+	return out, err
+}
+
+// storedBy reads the stored facts that a view should hold.
+func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
+	texts := map[string]string{} // the codes are few: each is kept once
+	once := func(text *string) {
+		kept, ok := texts[*text]
+		if !ok {
+			kept = *text
+			texts[kept] = kept
+		}
+		*text = kept
+	}
+	late := func(f Fact) bool {
+		row, here := s.columns.rowOf(f.ID)
+		return here && row >= len(view.id)
+	}
+	facts := make([]Fact, 0, len(view.id))
+	var unseen []Fact
+	for f, err := range s.facts.all(ctx, "") {
+		if err != nil {
+			return nil, err
+		}
+		for _, field := range codeFields {
+			once(field(&f.Codes))
+		}
+		once((*string)(&f.Kind))
+		if _, here := s.columns.rowOf(f.ID); !here {
+			unseen = append(unseen, f)
+		} else if !late(f) {
+			facts = append(facts, f)
+		}
+	}
+	if len(unseen) == 0 {
+		return facts, nil
+	}
+	// Written a moment ago, here or by another replica, and on its way to memory?
+	if err := s.facts.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	for _, f := range unseen {
+		if !late(f) {
+			facts = append(facts, f)
+		}
+	}
+	return facts, nil
+}
+
+// verify recounts every check of every definition and compares it with what is
+// served.
+func verify(ctx context.Context, defs Definitions, dims []Dimension, facts []Fact, today string, served func(*Definition, Query) ([]Cell, error)) (Verification, error) {
+	out := Verification{Facts: len(facts), Differences: []Difference{}}
+	for _, d := range defs {
+		relevant := relevantTo(d, facts)
+		for _, q := range Checks(d, today) {
+			if err := ctx.Err(); err != nil {
+				return out, err
+			}
+			cells, err := served(d, q)
+			if err != nil {
+				return out, err
+			}
+			recounted := recount(d, dims, relevant, q)
+			out.Queries++
+			out.Cells += max(len(cells), len(recounted))
+			for _, diff := range Compare(d, q, cells, recounted) {
+				out.Different++
+				if len(out.Differences) < mostDifferences {
+					out.Differences = append(out.Differences, diff)
+				}
+			}
+		}
+	}
+	out.Clean = out.Different == 0
+	return out, nil
+}
