@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,7 @@ func (c demoCmd) Run(ctx context.Context) error {
 			return fmt.Errorf("--until %q is not a date YYYY-MM-DD", c.Until)
 		}
 	}
-	if c.URL == "" && !c.running() {
+	if _, err := c.find(); errors.Is(err, errNoInstance) && c.URL == "" {
 		fmt.Fprintf(os.Stderr, "No platform runs on %s: starting one.\n", c.Data)
 		return c.withPlatform(ctx, func(ctx context.Context) error { return c.load(ctx, until) })
 	}
@@ -51,7 +52,7 @@ func (c demoCmd) Run(ctx context.Context) error {
 func (c demoCmd) withPlatform(ctx context.Context, work func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	up := upCmd{Data: c.Data, Listen: c.Listen, KafkaListen: c.KafkaListen}
+	up := upCmd{Data: c.Data, Listen: c.Listen, KafkaListen: c.KafkaListen, LogLevel: slog.LevelWarn, StopTimeout: 25 * time.Second}
 	ready := make(chan struct{})
 	stopped := make(chan error, 1)
 	go func() { stopped <- up.run(ctx, func() { close(ready) }) }()
@@ -132,7 +133,7 @@ type created struct {
 // post sends one command under a key that the seed determines.
 func (d *demo) post(ctx context.Context, path, key string, body, answer any) error {
 	d.commands.Add(1)
-	return d.client.Do(ctx, http.MethodPost, path, body, answer, api.WithKey(fmt.Sprintf("demo-%d-%s", d.cmd.Seed, key)))
+	return d.client.Post(ctx, path, body, answer, api.WithKey(fmt.Sprintf("demo-%d-%s", d.cmd.Seed, key)))
 }
 
 func (d *demo) offer(ctx context.Context, i int, o cohort.Offer) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"masar.local/pkg/access"
@@ -45,11 +46,15 @@ func (i instance) write(data string) error {
 	return os.Rename(tmp, instanceFile(data))
 }
 
+// errNoInstance is wrapped by find when nothing runs on the data directory.
+var errNoInstance = errors.New("no platform runs on the data directory")
+
 // find reads the instance that runs on the data directory.
 func (t target) find() (instance, error) {
+	hint := fmt.Sprintf("start one with `masar up --data %s`, or name one with --url and --token", t.Data)
 	b, err := os.ReadFile(instanceFile(t.Data))
 	if errors.Is(err, os.ErrNotExist) {
-		return instance{}, fmt.Errorf("no platform runs on the data directory %s: start one with `masar up --data %s`, or name one with --url and --token", t.Data, t.Data)
+		return instance{}, fmt.Errorf("%w %s: %s", errNoInstance, t.Data, hint)
 	}
 	if err != nil {
 		return instance{}, err
@@ -57,6 +62,9 @@ func (t target) find() (instance, error) {
 	var i instance
 	if err := json.Unmarshal(b, &i); err != nil {
 		return instance{}, fmt.Errorf("%s is damaged (%w): stop and start `masar up`", instanceFile(t.Data), err)
+	}
+	if process, err := os.FindProcess(i.PID); err != nil || process.Signal(syscall.Signal(0)) != nil {
+		return i, fmt.Errorf("%w %s any more (it ended without a word; nothing acknowledged is lost): %s", errNoInstance, t.Data, hint)
 	}
 	return i, nil
 }
@@ -73,16 +81,16 @@ func (t target) client(role access.Role) (*api.Client, error) {
 		base = i.URL
 	}
 	if t.Token != "" {
-		return api.NewClient(base, access.StaticToken(t.Token)), nil
+		return api.NewClient(base, access.Static(t.Token)), nil
 	}
 	if t.URL != "" {
 		return nil, errors.New("--url needs --token (or MASAR_TOKEN)")
 	}
-	issuer, err := access.OpenIssuer(t.Data, base)
+	issuer, err := access.OpenIssuer(t.Data, base, time.Now)
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(base, issuer.Source(access.Principal{Subject: "local", Role: role})), nil
+	return api.NewClient(base, issuer.Source(access.Principal{Subject: "local", Role: role}, time.Hour)), nil
 }
 
 // broker returns the Kafka address.

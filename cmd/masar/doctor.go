@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"masar.local/pkg/access"
+	"masar.local/pkg/event"
+)
+
+// doctorCmd looks at everything an operator would look at first, and says what
+// to do about what is wrong. Exit 1 when something is.
+type doctorCmd struct {
+	target
+}
+
+// finding is the result of one check: an empty problem means all is well.
+type finding struct{ what, detail, problem string }
+
+func (c doctorCmd) Run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var all []finding
+	if c.URL == "" {
+		all = append(all, checkData(c.Data)...)
+	}
+	all = append(all, c.checkPlatform(ctx)...)
+	all = append(all, c.checkBroker(ctx)...)
+
+	bad := 0
+	for _, f := range all {
+		mark := "ok  "
+		if f.problem != "" {
+			mark, bad = "FAIL", bad+1
+		}
+		fmt.Printf("%s  %-18s %s\n", mark, f.what, strings.TrimSpace(f.detail+" "+f.problem))
+	}
+	if bad > 0 {
+		fmt.Printf("%d of %d checks failed\n", bad, len(all))
+		return errFailed
+	}
+	fmt.Printf("all %d checks passed (masar %s, %s %s/%s)\n", len(all), version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}
+
+// leastFree is the free space below which an operator should act: SQLite and
+// the broker stop writing when the disk is full.
+const leastFree = 1 << 30
+
+func checkData(data string) []finding {
+	info, err := os.Stat(data)
+	if err != nil {
+		return []finding{{"data directory", data, "cannot be read: " + err.Error()}}
+	}
+	out := []finding{{what: "data directory", detail: data}}
+	if info.Mode().Perm()&0o077 != 0 {
+		out[0].problem = fmt.Sprintf("is open to others (%v): chmod 700 %s", info.Mode().Perm(), data)
+	}
+	if key, err := os.Stat(filepath.Join(data, "identity.key")); err == nil && key.Mode().Perm()&0o077 != 0 {
+		out = append(out, finding{"identity key", key.Name(), fmt.Sprintf("is open to others (%v): chmod 600", key.Mode().Perm())})
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(data, &fs); err == nil {
+		free := uint64(fs.Bsize) * fs.Bavail
+		f := finding{what: "free space", detail: fmt.Sprintf("%.1f GiB", float64(free)/(1<<30))}
+		if free < leastFree {
+			f.problem = "is little: make room before the stores stop writing"
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func (c doctorCmd) checkPlatform(ctx context.Context) []finding {
+	if c.URL != "" {
+		return c.checkAnswers(ctx, c.URL)
+	}
+	i, err := c.find()
+	if err != nil {
+		return []finding{{"running instance", "", err.Error()}}
+	}
+	f := finding{what: "running instance", detail: fmt.Sprintf("pid %d since %s", i.PID, i.Started.Format(time.RFC3339))}
+	return append([]finding{f}, c.checkAnswers(ctx, i.URL)...)
+}
+
+func (c doctorCmd) checkAnswers(ctx context.Context, base string) []finding {
+	ready := finding{what: "readiness", detail: base + "/healthz/ready"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz/ready", nil)
+	if err != nil {
+		return []finding{{"address", base, err.Error()}}
+	}
+	before := time.Now()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		ready.problem = "does not answer: " + err.Error()
+		return []finding{ready}
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		ready.problem = fmt.Sprintf("is %d: open it to see which check fails and why", res.StatusCode)
+	}
+	out := []finding{ready}
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		f := finding{what: "clock", detail: "in step with the platform's"}
+		if skew := before.Sub(date).Abs(); skew > 5*time.Second {
+			f.problem = fmt.Sprintf("differs from the platform's by %s: set the clocks by NTP", skew.Round(time.Second))
+		}
+		out = append(out, f)
+	}
+	client, err := c.client(access.Operator)
+	if err != nil {
+		return append(out, finding{"token", "", err.Error()})
+	}
+	token := finding{what: "token", detail: "accepted"}
+	var freshness any
+	if err := client.Do(ctx, http.MethodGet, "/api/indicators/freshness", nil, &freshness); err != nil {
+		token.problem = "not accepted: " + err.Error()
+	}
+	return append(out, token)
+}
+
+func (c doctorCmd) checkBroker(ctx context.Context) []finding {
+	broker, err := c.broker()
+	if err != nil {
+		return nil // said already
+	}
+	f := finding{what: "Kafka", detail: broker}
+	conn, err := kafka.DialContext(ctx, "tcp", strings.Split(broker, ",")[0])
+	if err != nil {
+		f.problem = "does not answer: " + err.Error()
+		return []finding{f}
+	}
+	defer conn.Close()
+	all, err := conn.ReadPartitions()
+	if err != nil {
+		f.problem = "does not list its topics: " + err.Error()
+		return []finding{f}
+	}
+	have := map[string][]int{}
+	for _, p := range all {
+		have[p.Topic] = append(have[p.Topic], p.ID)
+	}
+	for _, topic := range []string{event.TopicCandidates, event.TopicEmployers, event.TopicMatching, event.TopicNotifications} {
+		if len(have[topic]) == 0 {
+			f.problem += " topic " + topic + " is missing;"
+		}
+	}
+	out := []finding{f}
+	dead := finding{what: "dead letters", detail: "none"}
+	var counts []string
+	for topic, partitions := range have {
+		if !strings.HasSuffix(topic, ".dlq") {
+			continue
+		}
+		var n int64
+		for _, id := range partitions {
+			leader, err := kafka.DialLeader(ctx, "tcp", strings.Split(broker, ",")[0], topic, id)
+			if err != nil {
+				continue
+			}
+			if first, last, err := leader.ReadOffsets(); err == nil {
+				n += last - first
+			}
+			leader.Close()
+		}
+		if n > 0 {
+			counts = append(counts, fmt.Sprintf("%d in %s", n, topic))
+		}
+	}
+	if len(counts) > 0 {
+		dead.detail = strings.Join(sorted(counts), ", ")
+		dead.problem = "(read them with `masar tail TOPIC --from-start --until-end`; the header dlq_reason says why)"
+	}
+	return append(out, dead)
+}
