@@ -134,7 +134,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("embedded broker: open %s: %w", cfg.Dir, err)
 	}
-	b.guardRequests(cfg.AutoCreate)
+	b.guardRequests(cfg)
 	ln.open() // no request is read before the guards are in place
 
 	b.stopped.Go(b.applyRetention)

@@ -2,10 +2,12 @@ package embedded
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"os"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -446,6 +449,93 @@ func TestRetentionKeepsTheEndOfTheLog(t *testing.T) {
 		again := start(t, func(c *Config) { *c = cfg; c.Dir = d })
 		check(again.Addr())
 	}
+}
+
+func TestRecordsOfEveryCompression(t *testing.T) {
+	b := start(t)
+	if err := createTopic(t.Context(), t, b.Addr(), kafka.TopicConfig{Topic: "t", NumPartitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	const each = 50
+	codecs := []kafka.Compression{0, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd}
+	for _, codec := range codecs {
+		w := writer(t, b.Addr(), "t")
+		w.Compression = codec
+		msgs := make([]kafka.Message, each)
+		for i := range msgs {
+			msgs[i] = kafka.Message{Key: fmt.Append(nil, i), Value: []byte(strings.Repeat("value ", 1000)), Headers: []kafka.Header{{Key: "h", Value: []byte("v")}}}
+		}
+		if err := w.WriteMessages(t.Context(), msgs...); err != nil {
+			t.Errorf("%s: %v", codec, err)
+		}
+	}
+	if n := len(readAll(t, b.Addr(), "t", 0)); n != len(codecs)*each {
+		t.Errorf("%d of %d messages are there", n, len(codecs)*each)
+	}
+}
+
+func TestRecordsThatNobodyCouldRead(t *testing.T) {
+	b := start(t)
+	if err := createTopic(t.Context(), t, b.Addr(), kafka.TopicConfig{Topic: "t", NumPartitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	good := []byte{12, 0, 0, 0, 1, 1, 0}
+	for name, change := range map[string]func(*kmsg.RecordBatch){
+		"fewer records than announced": func(b *kmsg.RecordBatch) { b.NumRecords, b.LastOffsetDelta = 2, 1 },
+		"a negative number of them":    func(b *kmsg.RecordBatch) { b.NumRecords, b.LastOffsetDelta = -5, -6 },
+		"none":                         func(b *kmsg.RecordBatch) { b.NumRecords, b.LastOffsetDelta, b.Records = 0, -1, nil },
+		"record longer than the batch": func(b *kmsg.RecordBatch) { b.Records = append([]byte{0xfe, 0xff, 0xff, 0x0f}, good[1:]...) },
+		"not what it is compressed by": func(b *kmsg.RecordBatch) { b.Attributes = 4 },
+		"rubbish after the records":    func(b *kmsg.RecordBatch) { b.Records = append(bytes.Clone(good), 1, 2, 3) },
+	} {
+		rb := kmsg.NewRecordBatch()
+		rb.Magic, rb.ProducerID, rb.NumRecords, rb.Records = 2, -1, 1, good
+		change(&rb)
+		rb.Length = int32(len(rb.AppendTo(nil)) - 12)
+		rb.CRC = int32(crc32.Checksum(rb.AppendTo(nil)[21:], crc32.MakeTable(crc32.Castagnoli)))
+		req := kmsg.NewPtrProduceRequest()
+		req.Version, req.Acks, req.TimeoutMillis = 7, -1, 1000
+		p := kmsg.NewProduceRequestTopicPartition()
+		p.Records = rb.AppendTo(nil)
+		rt := kmsg.NewProduceRequestTopic()
+		rt.Topic, rt.Partitions = "t", append(rt.Partitions, p)
+		req.Topics = append(req.Topics, rt)
+
+		resp := ask(t, b.Addr(), req).(*kmsg.ProduceResponse)
+		if code := resp.Topics[0].Partitions[0].ErrorCode; code != kerr.InvalidRecord.Code {
+			t.Errorf("%s: error code %d, want %d", name, code, kerr.InvalidRecord.Code)
+		}
+	}
+	if n := len(readAll(t, b.Addr(), "t", 0)); n != 0 {
+		t.Errorf("%d messages were stored", n)
+	}
+}
+
+// ask sends one request and reads its answer.
+func ask(t *testing.T, addr string, req kmsg.Request) kmsg.Response {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Write(kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)); err != nil {
+		t.Fatal(err)
+	}
+	size := make([]byte, 4)
+	if _, err := io.ReadFull(c, size); err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, binary.BigEndian.Uint32(size))
+	if _, err := io.ReadFull(c, body); err != nil {
+		t.Fatal(err)
+	}
+	resp := req.ResponseKind()
+	if err := resp.ReadFrom(body[4:]); err != nil {
+		t.Fatal(err)
+	}
+	return resp
 }
 
 func TestUnservedRequestsAreNotAdvertised(t *testing.T) {

@@ -10,33 +10,39 @@ import (
 
 const (
 	maxPartitions = 1024 // of one topic: kfake creates them one by one, in memory
-	guardRuns     = 1024
+	guardRuns     = 64
 )
 
 // topicName is Kafka's own rule; kfake takes any name.
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 // guardRequests puts checks before some of kfake's handlers.
-func (b *Broker) guardRequests(autoCreate bool) {
-	b.guard(kmsg.CreateTopics, func(req kmsg.Request) kmsg.Response {
-		return refuseTopics(req.(*kmsg.CreateTopicsRequest))
+func (b *Broker) guardRequests(cfg Config) {
+	b.guard(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error) {
+		return b.refuseRecords(req.(*kmsg.ProduceRequest), 4*cfg.MaxFrame)
 	})
-	b.guard(kmsg.CreatePartitions, func(req kmsg.Request) kmsg.Response {
-		return refusePartitions(req.(*kmsg.CreatePartitionsRequest))
+	b.guard(kmsg.CreateTopics, func(req kmsg.Request) (kmsg.Response, error) {
+		return refuseTopics(req.(*kmsg.CreateTopicsRequest)), nil
 	})
-	if autoCreate {
-		b.guard(kmsg.Metadata, func(req kmsg.Request) kmsg.Response {
+	b.guard(kmsg.CreatePartitions, func(req kmsg.Request) (kmsg.Response, error) {
+		return refusePartitions(req.(*kmsg.CreatePartitionsRequest)), nil
+	})
+	b.guard(kmsg.JoinGroup, func(req kmsg.Request) (kmsg.Response, error) {
+		return refuseJoin(req.(*kmsg.JoinGroupRequest)), nil
+	})
+	if cfg.AutoCreate {
+		b.guard(kmsg.Metadata, func(req kmsg.Request) (kmsg.Response, error) {
 			b.createAsked(req.(*kmsg.MetadataRequest))
-			return nil
+			return nil, nil
 		})
 	}
 }
 
 // guard runs check before kfake handles a request of the kind; a response that
-// is not nil is the answer. kfake remembers the last request of every connection
+// is not nil is the answer, an error ends the connection. kfake remembers the last request of every connection
 // that ever met a control function, so the function is renewed now and then to
 // let go of them.
-func (b *Broker) guard(key kmsg.Key, check func(kmsg.Request) kmsg.Response) {
+func (b *Broker) guard(key kmsg.Key, check func(kmsg.Request) (kmsg.Response, error)) {
 	runs := 0 // control functions run one at a time
 	b.cluster.ControlKey(key.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if runs++; runs == guardRuns {
@@ -45,9 +51,43 @@ func (b *Broker) guard(key kmsg.Key, check func(kmsg.Request) kmsg.Response) {
 		} else {
 			b.cluster.KeepControl()
 		}
-		resp := check(req)
-		return resp, nil, resp != nil
+		resp, err := check(req)
+		return resp, err, resp != nil || err != nil
 	})
+}
+
+// refuseRecords answers a request with a record batch that no consumer could
+// read. None of its batches is stored.
+func (b *Broker) refuseRecords(req *kmsg.ProduceRequest, limit int) (kmsg.Response, error) {
+	var bad error
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			if err := checkBatch(p.Records, limit); err != nil && bad == nil {
+				bad = fmt.Errorf("topic %s partition %d: %w", t.Topic, p.Partition, err)
+			}
+		}
+	}
+	if bad == nil {
+		return nil, nil
+	}
+	b.log.Warn("embedded broker: refusing records", "reason", bad.Error())
+	if req.Acks == 0 { // the client expects no answer
+		return nil, bad
+	}
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range req.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic = t.Topic
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition = p.Partition
+			rp.ErrorCode = kerr.InvalidRecord.Code
+			rp.ErrorMessage = kmsg.StringPtr(bad.Error())
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp, nil
 }
 
 // createAsked creates the unknown topics of a metadata request. kfake's own
@@ -95,6 +135,21 @@ func refuseTopics(req *kmsg.CreateTopicsRequest) kmsg.Response {
 		resp.Topics = append(resp.Topics, rt)
 	}
 	return resp
+}
+
+// refuseJoin answers a member that offers a protocol twice: kfake would count it
+// as two members and panic when it finds none that all support.
+func refuseJoin(req *kmsg.JoinGroupRequest) kmsg.Response {
+	offered := make(map[string]bool)
+	for _, p := range req.Protocols {
+		if offered[p.Name] {
+			resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
+			resp.ErrorCode = kerr.InconsistentGroupProtocol.Code
+			return resp
+		}
+		offered[p.Name] = true
+	}
+	return nil
 }
 
 func refusePartitions(req *kmsg.CreatePartitionsRequest) kmsg.Response {
