@@ -86,15 +86,12 @@ func decodeRecord(data []byte) (*Record, []api.Field) {
 	return rec, nil
 }
 
-// draft is the register as a dry run would have left it: what earlier rows of
-// the same person would have written, by identity.
-type draft map[string]*docstore.Doc[Candidate]
-
 // row is one readable row of an import.
 type row struct {
-	index int
+	index int // in the request
 	rec   *Record
-	ids   []string // under which the person is looked for
+	ids   []string                   // under which the person is looked for
+	found []*docstore.Doc[Candidate] // who has one of them in the store
 }
 
 // Import implements Service.
@@ -111,31 +108,33 @@ func (s *service) Import(ctx context.Context, req ImportRequest) (ImportResult, 
 		r.index = i
 		rows = append(rows, r)
 	}
-	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(concurrent)
-	for _, person := range byPerson(rows) {
-		work.Go(func() error {
-			var d draft
-			if req.DryRun {
-				d = draft{}
-			}
-			for _, r := range person {
-				result, err := s.place(ctx, r, d, now)
-				if err != nil {
-					return err
-				}
-				result.Index = r.index
-				res.Rows[r.index] = result
-			}
-			return nil
-		})
+	// An error from here on is never about a row: the store is not there, say.
+	// Rows that were written stay; sending all of them again is safe.
+	if err := together(ctx, len(rows), func(ctx context.Context, i int) error { return s.look(ctx, rows[i:i+1]) }); err != nil {
+		return ImportResult{}, err
 	}
-	// An error here is never about a row: the store is not there, say. Rows that
-	// were written stay; sending all of them again is safe.
-	if err := work.Wait(); err != nil {
+	groups := byPerson(rows)
+	err := together(ctx, len(groups), func(ctx context.Context, i int) error {
+		results, err := s.place(ctx, groups[i], req.DryRun, now)
+		for _, r := range results {
+			res.Rows[r.Index] = r
+		}
+		return err
+	})
+	if err != nil {
 		return ImportResult{}, err
 	}
 	return res, nil
+}
+
+// together does n things, several at the same time, until one fails.
+func together(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(concurrent)
+	for i := range n {
+		work.Go(func() error { return do(ctx, i) })
+	}
+	return work.Wait()
 }
 
 // Place implements Service.
@@ -145,7 +144,15 @@ func (s *service) Place(ctx context.Context, record []byte) (RowResult, error) {
 	if refused != nil {
 		return RowResult{Outcome: Refused, Fields: refused}, nil
 	}
-	return s.place(ctx, r, nil, now)
+	rows := []row{r}
+	if err := s.look(ctx, rows); err != nil {
+		return RowResult{}, err
+	}
+	results, err := s.place(ctx, rows, false, now)
+	if err != nil {
+		return RowResult{}, err
+	}
+	return results[0], nil
 }
 
 // read decodes a row and finds out under which identities to look for the person.
@@ -165,24 +172,40 @@ func (s *service) read(raw []byte, now time.Time) (row, []api.Field) {
 	return row{rec: rec, ids: s.vault.ring.identities(&alone, nil, rec.NationalID, rec.Passport)}, nil
 }
 
-// byPerson groups rows that share an identity, directly or through others, each
-// group in the order of the rows. Groups can be written at the same time; rows
-// of one group cannot.
+// look finds who of the store the rows may be about.
+func (s *service) look(ctx context.Context, rows []row) error {
+	for i := range rows {
+		found, err := s.identified(ctx, rows[i].ids)
+		if err != nil {
+			return err
+		}
+		rows[i].found = found
+	}
+	return nil
+}
+
+// byPerson groups rows that share an identity, directly, through others or
+// through people of the store; each group in the order of the rows. Groups can
+// be written at the same time, rows of one group cannot.
 func byPerson(rows []row) [][]row {
 	parent := make([]int, len(rows))
-	var find func(int) int
-	find = func(i int) int {
+	var root func(int) int
+	root = func(i int) int {
 		if parent[i] != i {
-			parent[i] = find(parent[i])
+			parent[i] = root(parent[i])
 		}
 		return parent[i]
 	}
 	first := map[string]int{} // the first row of an identity
 	for i, r := range rows {
 		parent[i] = i
-		for _, id := range r.ids {
+		links := slices.Clone(r.ids)
+		for _, d := range r.found {
+			links = append(links, d.Body.Identity...)
+		}
+		for _, id := range links {
 			if j, seen := first[id]; seen {
-				a, b := find(i), find(j)
+				a, b := root(i), root(j)
 				parent[max(a, b)] = min(a, b)
 			} else {
 				first[id] = i
@@ -191,174 +214,241 @@ func byPerson(rows []row) [][]row {
 	}
 	groups := map[int][]row{}
 	for i, r := range rows {
-		root := find(i)
-		groups[root] = append(groups[root], r)
+		groups[root(i)] = append(groups[root(i)], r)
 	}
 	out := make([][]row, 0, len(groups))
-	for _, root := range slices.Sorted(maps.Keys(groups)) {
-		out = append(out, groups[root])
+	for _, i := range slices.Sorted(maps.Keys(groups)) {
+		out = append(out, groups[i])
 	}
 	return out
 }
 
-// place registers the person of a row, or updates them. With a draft nothing is
-// written but the draft.
-func (s *service) place(ctx context.Context, r row, d draft, now time.Time) (RowResult, error) {
-	const tries = 3 // somebody else may register the person between look-up and write
+// place plans what the rows of a group do and writes it, unless it is only to be
+// tried. It begins again when somebody else wrote one of the people meanwhile.
+func (s *service) place(ctx context.Context, rows []row, dry bool, now time.Time) ([]RowResult, error) {
+	const tries = 5
 	var err error
 	for range tries {
-		var found []*docstore.Doc[Candidate]
-		if found, err = s.known(ctx, r.ids, d); err != nil {
-			return RowResult{}, err
+		p := newPlan(s.vault.ring, access.From(ctx), rows, now)
+		if dry {
+			return p.results(), nil
 		}
-		var result RowResult
-		switch len(found) {
-		case 0:
-			result, err = s.placeNew(ctx, r, d, now)
-		case 1:
-			result, err = s.placeKnown(ctx, r, found[0], d, now)
-		default:
-			return refuse("", "identity_conflict", "the numbers belong to two different people who are both registered"), nil
+		if err = s.commit(ctx, p); err == nil {
+			return p.results(), nil
 		}
-		if !errors.Is(err, docstore.ErrExists) && !errors.Is(err, docstore.ErrNotFound) {
-			return result, err
+		if !errors.Is(err, errMeanwhile) {
+			return nil, err
+		}
+		if err := s.look(ctx, rows); err != nil {
+			return nil, err
 		}
 	}
-	if errors.Is(err, docstore.ErrExists) {
-		return refuse("", "identity_conflict", "another person has one of these identities"), nil
-	}
-	return RowResult{}, err
+	return nil, api.Unavailable("The same people are being written by others: send the rows again.").Because(err)
 }
 
-func (s *service) known(ctx context.Context, ids []string, d draft) ([]*docstore.Doc[Candidate], error) {
-	found, err := s.identified(ctx, ids)
-	if err != nil || d == nil {
-		return found, err
-	}
-	// The draft knows better than the store.
-	for i, doc := range found {
-		for _, drafted := range d {
-			if drafted.ID == doc.ID {
-				found[i] = drafted
+var errMeanwhile = errors.New("candidates: somebody else wrote the person meanwhile")
+
+// plan is what the rows of a group will do, worked out before anything is
+// written: each person is written once or, when all rows together change
+// nothing, not at all. That is what makes the same rows again a no-op, even
+// where they contradict each other.
+type plan struct {
+	ring   *Keyring
+	who    access.Principal
+	now    time.Time
+	rows   []row
+	people []*planned
+	result []RowResult // one for each row
+	whose  []*planned  // one for each row, nil when it is refused
+}
+
+// planned is one person of a plan.
+type planned struct {
+	id      string
+	before  *docstore.Doc[Candidate] // nil for a new person
+	after   Candidate
+	numbers Record // the identity numbers that rows gave last
+	written bool
+}
+
+func newPlan(ring *Keyring, who access.Principal, rows []row, now time.Time) *plan {
+	p := &plan{ring: ring, who: who, now: now, rows: rows, result: make([]RowResult, len(rows)), whose: make([]*planned, len(rows))}
+	// A row may be refused only because a later one makes the person known.
+	// Sent again it would be accepted: so it is now, by going over the rows
+	// until no other is accepted.
+	refused := -1
+	for range len(rows) + 1 {
+		before := refused
+		refused = 0
+		for i := range rows {
+			p.add(i)
+			if p.whose[i] == nil {
+				refused++
 			}
 		}
-	}
-	for _, id := range ids {
-		if doc, ok := d[id]; ok && !slices.ContainsFunc(found, func(f *docstore.Doc[Candidate]) bool { return f.ID == doc.ID }) {
-			found = append(found, doc)
+		if refused == 0 || refused == before {
+			break
 		}
 	}
-	return found, nil
+	return p
 }
 
-func (s *service) placeNew(ctx context.Context, r row, d draft, now time.Time) (RowResult, error) {
-	who := access.From(ctx)
-	c := Candidate{}.with(r.rec)
-	if fields := c.check(now); len(fields) > 0 {
-		return RowResult{Outcome: Refused, Fields: once(fields)}, nil
+// add plans one row.
+func (p *plan) add(i int) {
+	r := p.rows[i]
+	outcome := p.result[i].Outcome // of the pass before, if any
+	person, fields := p.person(r)
+	if fields == nil && person == nil {
+		person, fields = p.create(r)
+		outcome = Created
+	} else if fields == nil {
+		var changed bool
+		changed, fields = p.update(person, r)
+		switch {
+		case outcome == Created || outcome == Updated:
+		case changed:
+			outcome = Updated
+		default:
+			outcome = Unchanged
+		}
 	}
-	if !who.Covers(c.Governorate, "") {
-		return refuse("governorate", "scope", "this governorate is outside your scope"), nil
+	if fields != nil {
+		p.whose[i], p.result[i] = nil, RowResult{Index: r.index, Outcome: Refused, Fields: fields}
+		return
+	}
+	if given(r.rec.NationalID) {
+		person.numbers.NationalID = r.rec.NationalID
+	}
+	if given(r.rec.Passport) {
+		person.numbers.Passport = r.rec.Passport
+	}
+	p.whose[i], p.result[i] = person, RowResult{Index: r.index, Outcome: outcome, ID: person.id}
+}
+
+// person finds whom a row is about: nil when nobody is known under any of its
+// identities.
+func (p *plan) person(r row) (*planned, []api.Field) {
+	var about []*planned
+	meet := func(person *planned) {
+		if !slices.Contains(about, person) {
+			about = append(about, person)
+		}
+	}
+	for _, person := range p.people {
+		if slices.ContainsFunc(r.ids, func(id string) bool { return slices.Contains(person.after.Identity, id) }) {
+			meet(person)
+		}
+	}
+	for _, d := range r.found {
+		i := slices.IndexFunc(p.people, func(person *planned) bool { return person.id == d.ID })
+		if i < 0 {
+			i = len(p.people)
+			p.people = append(p.people, &planned{id: d.ID, before: d, after: d.Body})
+		}
+		meet(p.people[i])
+	}
+	switch len(about) {
+	case 0:
+		return nil, nil
+	case 1:
+		return about[0], nil
+	}
+	return nil, wrongField("", "identity_conflict", "the numbers belong to two different people who are both registered")
+}
+
+func (p *plan) create(r row) (*planned, []api.Field) {
+	c := Candidate{}.with(r.rec)
+	if fields := c.check(p.now); len(fields) > 0 {
+		return nil, fields
+	}
+	if !p.who.Covers(c.Governorate, "") {
+		return nil, wrongField("governorate", "scope", "this governorate is outside your scope")
 	}
 	c.Identity = r.ids
-	id := newID(now)
-	if d != nil {
-		d.keep(&docstore.Doc[Candidate]{ID: id, Body: c})
-		return RowResult{Outcome: Created}, nil
-	}
-	if _, err := s.insert(ctx, id, c, r.rec, now); err != nil {
-		return RowResult{}, err
-	}
-	return RowResult{Outcome: Created, ID: id}, nil
+	person := &planned{id: newID(p.now), after: c}
+	p.people = append(p.people, person)
+	return person, nil
 }
 
-func (s *service) placeKnown(ctx context.Context, r row, known *docstore.Doc[Candidate], d draft, now time.Time) (RowResult, error) {
-	who := access.From(ctx)
-	if !who.Covers(known.Body.Governorate, "") {
-		return refuse("", "scope", "the person is registered outside your scope"), nil
+func (p *plan) update(person *planned, r row) (changed bool, fields []api.Field) {
+	if !p.who.Covers(person.after.Governorate, "") {
+		return false, wrongField("", "scope", "the person is registered outside your scope")
 	}
-	var seal func(*Candidate, []string) error
-	if d == nil {
+	if kind, yes := contradicts(person.after.Identity, r.ids); yes {
+		path := map[string]string{byNationalID: "national_id", byPassport: "passport"}[kind]
+		return false, wrongField(path, "identity_conflict", "the person is registered with another number; correct the record by hand")
+	}
+	next := person.after.with(r.rec)
+	if fields := next.check(p.now); len(fields) > 0 {
+		return false, fields
+	}
+	if !p.who.Covers(next.Governorate, "") {
+		return false, wrongField("governorate", "scope", "this governorate is outside your scope")
+	}
+	next.Identity = p.ring.identities(&next, person.after.Identity, r.rec.NationalID, r.rec.Passport)
+	changed = !next.same(person.after)
+	person.after = next
+	return changed, nil
+}
+
+func wrongField(path, code, reason string) []api.Field {
+	return []api.Field{{Path: path, Code: code, Reason: reason}}
+}
+
+// idle says that nothing of a person changes, all rows taken together.
+func (p *planned) idle() bool { return p.before != nil && p.after.same(p.before.Body) }
+
+// results are the answers to the rows.
+func (p *plan) results() []RowResult {
+	for i, person := range p.whose {
+		switch {
+		case person == nil:
+		case person.idle():
+			p.result[i].Outcome = Unchanged
+		case person.before == nil && !person.written:
+			p.result[i].ID = "" // a dry run: nobody has this id
+		}
+	}
+	return p.result
+}
+
+// commit writes the people of a plan.
+func (s *service) commit(ctx context.Context, p *plan) error {
+	for _, person := range p.people {
+		if person.idle() {
+			continue
+		}
 		var err error
-		if seal, err = s.sealer(ctx, known.ID, r.rec, now); err != nil {
-			return RowResult{}, err
+		if person.before == nil {
+			_, err = s.insert(ctx, person.id, person.after, &person.numbers, p.now)
+		} else {
+			err = s.overwrite(ctx, person, p.now)
 		}
-	} else {
-		seal = func(*Candidate, []string) error { return nil }
-	}
-	change := func(doc *docstore.Doc[Candidate]) error {
-		old := doc.Body
-		if kind, yes := contradicts(old.Identity, r.ids); yes {
-			path := map[string]string{byNationalID: "national_id", byPassport: "passport"}[kind]
-			return api.Invalid(api.Field{Path: path, Code: "identity_conflict", Reason: "the person is registered with another number; correct the record by hand"})
+		if errors.Is(err, docstore.ErrExists) || errors.Is(err, docstore.ErrNotFound) {
+			return errMeanwhile
 		}
-		next := old.with(r.rec)
-		if fields := next.check(now); len(fields) > 0 {
-			return api.Invalid(once(fields)...)
-		}
-		if !who.Covers(next.Governorate, "") {
-			return api.Invalid(api.Field{Path: "governorate", Code: "scope", Reason: "this governorate is outside your scope"})
-		}
-		next.Identity = s.vault.ring.identities(&next, old.Identity, r.rec.NationalID, r.rec.Passport)
-		if err := seal(&next, old.Identity); err != nil {
+		if err != nil {
 			return err
 		}
-		return write(ctx, doc, next, now)
+		person.written = true
 	}
-	result := RowResult{Outcome: Unchanged, ID: known.ID}
-	if d != nil {
-		after := *known
-		err := change(&after)
-		switch {
-		case err == nil:
-			result.Outcome = Updated
-			d.keep(&after)
-		case errors.Is(err, docstore.Unchanged):
-		default:
-			return refusal(err)
-		}
-		if known.Version == 0 {
-			result.ID = "" // it would have been made by an earlier row
-		}
-		return result, nil
-	}
-	// The look-up has just shown the person: where nothing would change, there
-	// is nothing to write and no need to read again.
-	trial := *known
-	if err := change(&trial); err != nil {
-		if errors.Is(err, docstore.Unchanged) {
-			return result, nil
-		}
-		return refusal(err)
-	}
-	doc, err := s.candidates.Update(ctx, known.ID, func(doc *docstore.Doc[Candidate]) error {
-		return change(doc)
-	})
+	return nil
+}
+
+func (s *service) overwrite(ctx context.Context, person *planned, now time.Time) error {
+	seal, err := s.sealer(ctx, person.id, &person.numbers, now)
 	if err != nil {
-		return refusal(err)
+		return err
 	}
-	if doc.Version != known.Version {
-		result.Outcome = Updated
-	}
-	return result, nil
-}
-
-// keep remembers a person in the draft, under every identity.
-func (d draft) keep(doc *docstore.Doc[Candidate]) {
-	for _, id := range doc.Body.Identity {
-		d[id] = doc
-	}
-}
-
-func refuse(path, code, reason string) RowResult {
-	return RowResult{Outcome: Refused, Fields: []api.Field{{Path: path, Code: code, Reason: reason}}}
-}
-
-// refusal turns an error about the row into its answer; any other stays an error.
-func refusal(err error) (RowResult, error) {
-	var problem *api.Error
-	if errors.As(err, &problem) && problem.Kind == api.KindInvalid {
-		return RowResult{Outcome: Refused, Fields: problem.Fields}, nil
-	}
-	return RowResult{}, err
+	_, err = s.candidates.Update(ctx, person.id, func(d *docstore.Doc[Candidate]) error {
+		if d.Version != person.before.Version {
+			return errMeanwhile
+		}
+		next := person.after
+		if err := seal(&next, d.Body.Identity); err != nil {
+			return err
+		}
+		return write(ctx, d, next, now)
+	})
+	return err
 }
