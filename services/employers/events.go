@@ -1,0 +1,139 @@
+package employers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"masar.local/pkg/access"
+	"masar.local/pkg/api"
+	"masar.local/pkg/bus"
+	"masar.local/pkg/docstore"
+	"masar.local/pkg/event"
+	"masar.local/pkg/reference"
+	matchingv1 "masar.local/proto/masar/matching/v1"
+)
+
+// Consumer groups of the service.
+const (
+	groupOffers    = "employers.offers"    // inbound records
+	groupDecisions = "employers.decisions" // decisions of matching
+)
+
+// partner is who sends records over Kafka: a system that the cluster has let in.
+var partner = access.Principal{Subject: "kafka", Role: access.Integrator}
+
+// inbound handles the records of masar.in.offers.v1, one answer for each.
+func inbound(receive api.Endpoint[Inbound, RowResult], answers bus.MessagePublisher) bus.Handler {
+	return bus.NewSubscriber(
+		func(ctx context.Context, in Inbound) (RowResult, error) {
+			result, err := receive(access.With(ctx, partner), in)
+			if err == nil && result.Outcome == OutcomeRefused {
+				err = &refusedError{result}
+			}
+			return result, err
+		},
+		func(_ context.Context, m bus.Message) (Inbound, error) {
+			return Inbound{Record: m.Value, Name: fmt.Sprintf("%s/%d/%d", m.Topic, m.Partition, m.Offset), At: m.Time}, nil
+		},
+		bus.SubscriberErrors(settle),
+		bus.SubscriberAnswers(answers, event.Answers, explain),
+	)
+}
+
+// refusedError is a record that was refused.
+type refusedError struct{ result RowResult }
+
+func (e *refusedError) Error() string {
+	if len(e.result.Fields) == 0 {
+		return "refused"
+	}
+	// Reasons may quote the record; path and code do not.
+	f := e.result.Fields[0]
+	return fmt.Sprintf("refused: %s [%s]", f.Path, f.Code)
+}
+
+// explain is what the sender of a record reads about an error.
+func explain(err error) any {
+	type problem struct {
+		Type   string `json:"type"`
+		Detail string `json:"detail,omitempty"`
+		Errors []Note `json:"errors,omitempty"`
+	}
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		return problem{api.TypePrefix + string(api.KindInvalid), "The record was refused; see errors.", refused.result.Fields}
+	}
+	e := api.AsError(context.Background(), err)
+	return problem{Type: api.TypePrefix + string(e.Kind), Detail: e.Detail}
+}
+
+// settle says which errors no repetition cures, and which are not the message's.
+func settle(err error) error {
+	var refused *refusedError
+	if errors.As(err, &refused) || errors.Is(err, ErrUnknownOffer) {
+		return bus.Permanent(err)
+	}
+	if errors.Is(err, docstore.ErrUnavailable) || errors.Is(err, docstore.ErrStale) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return bus.Blocked(err)
+	}
+	return err
+}
+
+// decisions handles masar.matching.v1: who was hired fills a post.
+func decisions(hired api.Endpoint[Decision, struct{}]) bus.Handler {
+	handle := bus.NewSubscriber(hired, func(_ context.Context, m bus.Message) (Decision, error) {
+		e, err := event.Decode(m)
+		if err != nil {
+			return Decision{}, err
+		}
+		d, ok := e.Data.(*matchingv1.DecisionRecorded)
+		if !ok || d.Kind != reference.DecisionHired {
+			return Decision{}, errNotHired
+		}
+		if d.DecisionId == "" || d.OfferId == "" {
+			return Decision{}, errors.New("a hired decision without decision_id or offer_id")
+		}
+		return Decision{ID: d.DecisionId, OfferID: d.OfferId, CandidateID: d.CandidateId, At: e.OccurredAt}, nil
+	}, bus.SubscriberErrors(settle))
+	return func(ctx context.Context, m bus.Message) error {
+		if err := handle(ctx, m); !errors.Is(err, errNotHired) {
+			return err
+		}
+		return nil
+	}
+}
+
+// errNotHired is an event that is none of our business.
+var errNotHired = errors.New("not a hired decision")
+
+// Timing of the expiry.
+const (
+	expireEvery = time.Minute
+	expireLease = 30 * time.Second
+)
+
+// expiry closes offers that are over, now and then, in one process at a time.
+func expiry(s Service, e docstore.Engine, holder string, every time.Duration, failed func(error)) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		err := docstore.Hold(ctx, e, "employers.expiry", holder, expireLease, func(ctx context.Context) error {
+			tick := time.NewTicker(every)
+			defer tick.Stop()
+			for {
+				if _, err := s.Expire(ctx); err != nil && ctx.Err() == nil {
+					failed(err) // the next turn finds the same offers
+				}
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-tick.C:
+				}
+			}
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+}
