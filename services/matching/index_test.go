@@ -1,0 +1,262 @@
+package matching
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// world is a drawn set of documents and an index of them.
+type world struct {
+	seekers map[string]*Seeker
+	offers  map[string]*Offer
+	index   *Index
+	rules   *Rules
+	barred  map[string]bool // suspended employers
+}
+
+func genWorld(t *rapid.T) *world {
+	w := &world{seekers: map[string]*Seeker{}, offers: map[string]*Offer{}, barred: map[string]bool{}, rules: testRules()}
+	w.index = NewIndex(w.rules)
+	version := int64(0)
+	// Documents are put again with changes, and old versions come late.
+	for range rapid.IntRange(0, 40).Draw(t, "seekers") {
+		name, s := id(rapid.IntRange(0, 15).Draw(t, "seeker")), genSeeker(t)
+		version++
+		w.index.PutSeeker(name, version, s)
+		if rapid.Bool().Draw(t, "late") {
+			w.index.PutSeeker(name, version-rapid.Int64Range(0, 5).Draw(t, "by"), genSeeker(t))
+		}
+		w.seekers[name] = s
+	}
+	for range rapid.IntRange(1, 6).Draw(t, "offers") {
+		name, o := id(100+rapid.IntRange(0, 4).Draw(t, "offer")), genOffer(t)
+		version++
+		w.index.PutOffer(name, version, o)
+		w.offers[name] = o
+	}
+	for _, e := range []string{id(500), id(501)} {
+		if rapid.IntRange(0, 5).Draw(t, "suspended") == 0 {
+			w.barred[e] = true
+			w.index.PutEmployer(e, 1, &Employer{Seq: 1, Suspended: true})
+		}
+	}
+	return w
+}
+
+// The index answers what asking everybody one by one answers: the same counts,
+// the same people, the same order; and the counts add up to all considered.
+func TestIndexAgreesWithAskingEverybody(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := genWorld(t)
+		offer := rapid.SampledFrom(slices.Sorted(maps.Keys(w.offers))).Draw(t, "of")
+		ask := Ask{
+			K: rapid.IntRange(1, 20).Draw(t, "k"), Today: today, Seed: rapid.String().Draw(t, "seed"), Left: -1,
+			Scope:  Scope{Governorates: some(t, govs, 3, "scope")},
+			States: map[string]string{},
+		}
+		if rapid.Bool().Draw(t, "employer asks") {
+			ask.Scope.Employer = w.offers[offer].EmployerID
+		}
+		for name := range w.seekers {
+			if rapid.IntRange(0, 4).Draw(t, "decided") == 0 {
+				ask.States[name] = rapid.SampledFrom(Kinds).Draw(t, "state")
+			}
+		}
+		got, ok := w.index.Candidates(offer, ask)
+		if !ok {
+			t.Fatal("the index does not have the offer")
+		}
+
+		d := w.rules.Demand(w.offers[offer], w.barred[w.offers[offer].EmployerID])
+		considered, out, fit := 0, map[string]int{}, []rank{}
+		for name, s := range w.seekers {
+			p := w.rules.Person(s)
+			if !within(ask.Scope.Governorates, p.Governorate) {
+				continue
+			}
+			considered++
+			pair := Pair{Offer: &d, Person: &p, Today: today, Kind: Shortlisted, Disclose: ask.Scope.Employer != "", State: ask.States[name]}
+			if f := Failures(&pair); len(f) > 0 {
+				out[f[0].Condition]++
+				continue
+			}
+			parts := Score(w.rules.Weights, &d, &p.Profile, today)
+			fit = append(fit, rank{name, parts.Total(), draw(fnv(14695981039346656037, ask.Seed), name)})
+		}
+		slices.SortFunc(fit, better)
+		if got.Considered != considered || got.Eligible != len(fit) || !maps.Equal(got.Out, out) {
+			t.Fatalf("got %d considered, %d eligible, out %v; want %d, %d, %v", got.Considered, got.Eligible, got.Out, considered, len(fit), out)
+		}
+		sum := got.Eligible
+		for _, n := range got.Out {
+			sum += n
+		}
+		if sum != got.Considered {
+			t.Fatalf("%d counted out or eligible of %d considered", sum, got.Considered)
+		}
+		if want := fit[:min(len(fit), ask.K)]; !slices.EqualFunc(got.Matches, want, func(m Match, r rank) bool { return m.ID == r.id && m.Score == r.score }) {
+			t.Fatalf("got %v, want %v", got.Matches, want)
+		}
+	})
+}
+
+// The offers of a candidate agree with the candidates of each offer.
+func TestOffersAgreeWithCandidates(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := genWorld(t)
+		for name := range w.seekers {
+			got, ok := w.index.Offers(name, Ask{K: 50, Today: today, Left: -1})
+			if !ok {
+				t.Fatalf("the index does not have %s", name)
+			}
+			sum := got.Eligible
+			for _, n := range got.Out {
+				sum += n
+			}
+			if sum != got.Considered {
+				t.Fatalf("%d counted out or eligible of %d considered", sum, got.Considered)
+			}
+			found := map[string]int32{}
+			for _, m := range got.Matches {
+				if len(m.Failed) > 0 {
+					t.Fatalf("proposed, but fails %v", m.Failed)
+				}
+				found[m.ID] = m.Score
+			}
+			for _, m := range got.Near {
+				if len(m.Failed) == 0 {
+					t.Fatal("a near miss that misses nothing")
+				}
+			}
+			if !slices.IsSortedFunc(got.Near, func(a, b Match) int {
+				return cmp.Or(cmp.Compare(len(a.Failed), len(b.Failed)), cmp.Compare(b.Score, a.Score))
+			}) {
+				t.Fatal("near misses are not in order: fewest failures, then score")
+			}
+			for offer, o := range w.offers {
+				list, _ := w.index.Candidates(offer, Ask{K: 50, Today: today, Left: -1})
+				i := slices.IndexFunc(list.Matches, func(m Match) bool { return m.ID == name })
+				score, proposed := found[offer]
+				if (i >= 0) != proposed || proposed && list.Matches[i].Score != score || proposed && !o.Open {
+					t.Fatalf("offer %s and candidate %s do not agree", offer, name)
+				}
+			}
+		}
+	})
+}
+
+// Equals take turns: over many seeds each comes first about as often, and one
+// seed always gives one order.
+func TestTiesRotateFairly(t *testing.T) {
+	rules := testRules()
+	x := NewIndex(rules)
+	const equals, seeds = 10, 5000
+	for i := range equals {
+		x.PutSeeker(id(i), 1, aSeeker())
+	}
+	x.PutOffer(id(100), 1, anOffer())
+	first := map[string]int{}
+	for n := range seeds {
+		ask := Ask{K: 1, Today: today, Seed: fmt.Sprintf("%s/%d", id(100), n), Left: -1}
+		list, _ := x.Candidates(id(100), ask)
+		again, _ := x.Candidates(id(100), ask)
+		if list.Matches[0].ID != again.Matches[0].ID {
+			t.Fatal("the same seed gave another order")
+		}
+		first[list.Matches[0].ID]++
+	}
+	// 500 each are expected; five standard deviations are 106.
+	for i := range equals {
+		if n := first[id(i)]; n < seeds/equals-106 || n > seeds/equals+106 {
+			t.Errorf("%s came first %d times of %d, want about %d", id(i), n, seeds, seeds/equals)
+		}
+	}
+}
+
+// Posts that are known to be taken, but not yet to the offer's document.
+func TestLeftOverridesTheDocument(t *testing.T) {
+	x := NewIndex(testRules())
+	x.PutSeeker(id(1), 1, aSeeker())
+	x.PutOffer(id(100), 1, anOffer())
+	list, _ := x.Candidates(id(100), Ask{K: 1, Today: today, Left: 0})
+	if list.Eligible != 0 || list.Out[CondPosts] != 1 {
+		t.Errorf("eligible %d, out %v; want everybody out for %s", list.Eligible, list.Out, CondPosts)
+	}
+}
+
+// A person of whom only pathways are known is nobody yet.
+func TestPathwaysAloneAreNobody(t *testing.T) {
+	x := NewIndex(testRules())
+	x.PutSeeker(id(1), 1, &Seeker{Pathways: aSeeker().Pathways})
+	if people, _ := x.Size(); people != 0 {
+		t.Errorf("%d people, want none", people)
+	}
+	x.PutSeeker(id(1), 2, aSeeker())
+	if people, _ := x.Size(); people != 1 {
+		t.Errorf("%d people, want one", people)
+	}
+}
+
+// synthetic draws one of many people over 40 occupations.
+func synthetic(r *rand.Rand) *Seeker {
+	s := &Seeker{
+		Seq: 1, Governorate: fmt.Sprintf("TN-%d", 11+r.IntN(24)),
+		Consents: []string{ConsentMatching, ConsentDisclosure}, Licences: []string{"B"}, Schemes: []string{"agri"},
+	}
+	for range 1 + r.IntN(2) {
+		s.Occupations = append(s.Occupations, Occupation{fmt.Sprintf("A%04d", r.IntN(40)), r.Int32N(60)})
+	}
+	s.Languages = []Language{{"fr", cefrs[1+r.IntN(6)]}, {"ar", "C2"}}
+	s.Pathways = []Pathway{{ID: fmt.Sprintf("P%025d", r.Uint32()), Seq: 1, Scheme: "agri", Version: "1", Stage: []string{"P02", "P02", "P04", "P12"}[r.IntN(4)], Open: true}}
+	return s
+}
+
+func BenchmarkShortlist(b *testing.B) {
+	const people = 100_000
+	x := NewIndex(testRules())
+	r := rand.New(rand.NewPCG(1, 2))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	for i := range people {
+		x.PutSeeker(id(i), 1, synthetic(r))
+	}
+	b.Logf("cold build of %d: %v", people, time.Since(began).Round(time.Millisecond))
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.Logf("%d bytes a candidate", (after.HeapAlloc-before.HeapAlloc)/people)
+	offer := anOffer()
+	offer.Rome = "A0007"
+	x.PutOffer(id(100), 1, offer)
+	// The worst case: an occupation that everybody has.
+	everybody := NewIndex(testRules())
+	for i := range people {
+		s := synthetic(r)
+		s.Occupations[0].Rome = "A0007"
+		everybody.PutSeeker(id(i), 1, s)
+	}
+	everybody.PutOffer(id(100), 1, offer)
+	for _, bb := range []struct {
+		name string
+		x    *Index
+	}{{"40 occupations", x}, {"one occupation", everybody}} {
+		b.Run(bb.name, func(b *testing.B) {
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				list, _ := bb.x.Candidates(id(100), Ask{K: 50, Today: today, Seed: "s", Left: -1})
+				n = list.Eligible
+			}
+			b.ReportMetric(float64(n), "eligible")
+		})
+	}
+}

@@ -1,0 +1,421 @@
+package matching
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"masar.local/pkg/access"
+	"masar.local/pkg/api"
+	"masar.local/pkg/docstore"
+	"masar.local/pkg/event"
+	matchingv1 "masar.local/proto/masar/matching/v1"
+)
+
+// source is the ce_source of our events.
+const source = "/matching"
+
+// Service is what can be asked of matching. Who asks is the principal of the
+// context: whatever lies outside its scope does not exist for it. An employer
+// sees its own offers, and of the people only those who consent to it, under
+// ids that only it knows.
+type Service interface {
+	// Candidates proposes candidates for an offer, and counts those who are not
+	// proposed by what they lack.
+	Candidates(ctx context.Context, req CandidatesRequest) (CandidatesAnswer, error)
+	// Offers proposes offers for a candidate, and shows what is missing for
+	// those that nearly fit.
+	Offers(ctx context.Context, req OffersRequest) (OffersAnswer, error)
+	// Decide records what people decided about a candidate for an offer. The
+	// same decision again is answered as the first time.
+	Decide(ctx context.Context, req DecideRequest) (Decision, error)
+	// Decisions lists cases, newest first.
+	Decisions(ctx context.Context, req DecisionsRequest) (api.Page[CaseView], error)
+	// Learn applies an event of another service, once.
+	Learn(ctx context.Context, e event.Event) (struct{}, error)
+}
+
+// service is the Service on documents and an index of them.
+type service struct {
+	*store
+	index *Index
+	names pseudonyms
+	rules *Rules
+	ready func() error // nil: the index holds every document
+	now   func() time.Time
+}
+
+var _ Service = (*service)(nil)
+
+// clock is now, to the millisecond that stores keep.
+func (s *service) clock() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
+
+// Learn implements Service.
+func (s *service) Learn(ctx context.Context, e event.Event) (struct{}, error) {
+	var err error
+	about := kindOf(e)
+	if about != aboutNothing && e.Seq < 1 {
+		return struct{}{}, unusable("it has no sequence")
+	}
+	switch about {
+	case aboutPerson:
+		err = s.learnPerson(ctx, e)
+	case aboutOffer:
+		var d *docstore.Doc[Offer]
+		d, err = s.offers.Upsert(ctx, e.Subject, func(d *docstore.Doc[Offer]) error {
+			if !d.Body.apply(e) {
+				return docstore.Unchanged
+			}
+			d.Body.UpdatedAt = s.clock()
+			return nil
+		})
+		if err == nil {
+			s.index.PutOffer(d.ID, d.Version, &d.Body)
+		}
+	case aboutEmployer:
+		var d *docstore.Doc[Employer]
+		d, err = s.employers.Upsert(ctx, e.Subject, func(d *docstore.Doc[Employer]) error {
+			if !d.Body.apply(e) {
+				return docstore.Unchanged
+			}
+			d.Body.UpdatedAt = s.clock()
+			return nil
+		})
+		if err == nil {
+			s.index.PutEmployer(d.ID, d.Version, &d.Body)
+		}
+	}
+	return struct{}{}, err
+}
+
+func (s *service) learnPerson(ctx context.Context, e event.Event) error {
+	id, err := person(e)
+	if err != nil {
+		return err
+	}
+	d, err := s.seekers.Upsert(ctx, id, func(d *docstore.Doc[Seeker]) error {
+		if !d.Body.apply(e) {
+			return docstore.Unchanged
+		}
+		d.Body.UpdatedAt = s.clock()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.index.PutSeeker(d.ID, d.Version, &d.Body)
+	return nil
+}
+
+// scope is what a principal may ask about.
+func scope(who access.Principal) Scope {
+	out := Scope{Governorates: who.Governorates, Schemes: who.Schemes}
+	if who.Role == access.Employer {
+		out.Employer = who.Employer
+	}
+	return out
+}
+
+// candidate reads an id as the principal knows it.
+func (s *service) candidate(who access.Principal, id string) (string, error) {
+	if who.Role != access.Employer {
+		return id, nil
+	}
+	if real, ok := s.names.unmask(who.Employer, id); ok {
+		return real, nil
+	}
+	return "", noCandidate()
+}
+
+// look is how a principal sees what is shown to it.
+func (s *service) look(who access.Principal) look {
+	if who.Role != access.Employer {
+		return look{}
+	}
+	return look{func(id string) string { return s.names.mask(who.Employer, id) }}
+}
+
+func noOffer() error { return api.NotFound("There is no such offer, or not for you.") }
+
+func noCandidate() error { return api.NotFound("There is no such candidate, or not for you.") }
+
+// sees says whether the principal may know of an offer.
+func sees(who access.Principal, employer, scheme string) bool {
+	return who.Covers("", scheme) && who.ActsFor(employer)
+}
+
+// Candidates implements Service.
+func (s *service) Candidates(ctx context.Context, req CandidatesRequest) (CandidatesAnswer, error) {
+	none, who := CandidatesAnswer{}, access.From(ctx)
+	if err := s.ready(); err != nil {
+		return none, err
+	}
+	posted, ok := s.index.Offer(req.OfferID)
+	if !ok {
+		// Another replica may have learned of it a moment ago.
+		d, err := s.offers.Get(ctx, req.OfferID)
+		if errors.Is(err, docstore.ErrNotFound) {
+			return none, noOffer()
+		}
+		if err != nil {
+			return none, err
+		}
+		s.index.PutOffer(d.ID, d.Version, &d.Body)
+		posted, _ = s.index.Offer(req.OfferID)
+	}
+	if !sees(who, posted.Employer, posted.Scheme) {
+		return none, noOffer()
+	}
+	states, err := s.states(ctx, byOffer, req.OfferID, func(c *Case) string { return c.CandidateID })
+	if err != nil {
+		return none, err
+	}
+	taken, err := s.freeSeat(ctx, req.OfferID)
+	if err != nil {
+		return none, err
+	}
+	basis := s.basis(req.OfferID, req.Seed)
+	list, _ := s.index.Candidates(req.OfferID, Ask{
+		Scope: scope(who), K: req.K, Today: ParseDay(basis.AsOf), Seed: basis.Seed,
+		States: states, Left: max(0, posted.Seats-taken),
+	})
+	basis.Seq = list.Seq
+	answer := CandidatesAnswer{
+		OfferID: req.OfferID, AnswerBasis: basis, Considered: list.Considered, Eligible: list.Eligible,
+		Out: outViews(list.Out), Candidates: []MatchedOne{},
+	}
+	for i := range list.Matches {
+		m := &list.Matches[i]
+		answer.Candidates = append(answer.Candidates, MatchedOne{
+			Rank: i + 1, CandidateID: s.look(who).candidate(m.ID), Seq: m.Seq, Scored: scored(m), Decision: m.State,
+		})
+	}
+	return answer, nil
+}
+
+// basis is what an answer about something is made from, but for its seq.
+func (s *service) basis(about, seed string) AnswerBasis {
+	day := DayOf(s.now()).String()
+	if seed == "" {
+		seed = about + "/" + day
+	}
+	return AnswerBasis{AsOf: day, Weights: s.rules.Weights.Version, Reference: s.rules.Reference, Seed: seed}
+}
+
+// Offers implements Service.
+func (s *service) Offers(ctx context.Context, req OffersRequest) (OffersAnswer, error) {
+	none, who := OffersAnswer{}, access.From(ctx)
+	if err := s.ready(); err != nil {
+		return none, err
+	}
+	id, err := s.candidate(who, req.CandidateID)
+	if err != nil {
+		return none, err
+	}
+	p, ok := s.index.Person(id)
+	if !ok {
+		d, err := s.seekers.Get(ctx, id)
+		if errors.Is(err, docstore.ErrNotFound) || err == nil && d.Body.Seq == 0 {
+			return none, noCandidate()
+		}
+		if err != nil {
+			return none, err
+		}
+		s.index.PutSeeker(d.ID, d.Version, &d.Body)
+		p, _ = s.index.Person(id)
+	}
+	if !who.Covers(p.Governorate, "") || who.Role == access.Employer && !(p.Matching && p.Disclosure) {
+		return none, noCandidate()
+	}
+	states, err := s.states(ctx, byCandidate, id, func(c *Case) string { return c.OfferID })
+	if err != nil {
+		return none, err
+	}
+	basis := s.basis(req.CandidateID, req.Seed)
+	list, _ := s.index.Offers(id, Ask{
+		Scope: scope(who), K: req.K, Today: ParseDay(basis.AsOf), Seed: basis.Seed, States: states, Left: -1,
+	})
+	basis.Seq = list.Seq
+	answer := OffersAnswer{
+		CandidateID: req.CandidateID, AnswerBasis: basis, Considered: list.Considered, Eligible: list.Eligible,
+		Out: outViews(list.Out), Offers: offerViews(list.Matches), NearMisses: offerViews(list.Near),
+	}
+	return answer, nil
+}
+
+func offerViews(matches []Match) []MatchedOffer {
+	out := []MatchedOffer{}
+	for i := range matches {
+		m := &matches[i]
+		out = append(out, MatchedOffer{
+			Rank: i + 1, OfferID: m.ID, Seq: m.Seq, Scored: scored(m), Decision: m.State, Failed: failedViews(m.Failed),
+		})
+	}
+	return out
+}
+
+// attempts bounds how often a decision is tried when others decide on the same
+// offer or person at the same moment.
+const attempts = 20
+
+// Decide implements Service.
+func (s *service) Decide(ctx context.Context, req DecideRequest) (Decision, error) {
+	who := access.From(ctx)
+	candidate, err := s.candidate(who, req.CandidateID)
+	if err != nil {
+		return Decision{}, err
+	}
+	cmd := Command{Kind: req.Kind, OccurredAt: req.OccurredAt, Actor: who.Role, By: who.Subject}
+	if key := api.Key(ctx); key != "" {
+		cmd.Key, cmd.Fingerprint = api.IDFromKey(who.Subject, key), api.Fingerprint(api.Body(ctx))
+	}
+	for range attempts {
+		d, err := s.decide(ctx, who, cmd, req.OfferID, candidate)
+		if err == nil {
+			d.status = 201
+			return d, nil
+		}
+		// A unique index says that somebody was faster: to the seat, the
+		// pathway or the key. Look again: there may be another seat, or now
+		// there is a reason to refuse.
+		if !errors.Is(err, docstore.ErrExists) {
+			return Decision{}, err
+		}
+	}
+	return Decision{}, api.Unavailable("Too many decisions about the same offer or person at once.")
+}
+
+func (s *service) decide(ctx context.Context, who access.Principal, cmd Command, offerID, candidateID string) (Decision, error) {
+	cmd.Now = s.clock()
+	b := DecisionBasis{CaseID: CaseID(offerID, candidateID), OfferID: offerID, CandidateID: candidateID}
+	// The key may have been used for another case.
+	if c, err := s.byKey(ctx, cmd.Key); err != nil {
+		return Decision{}, err
+	} else if c != nil && c.ID != b.CaseID {
+		return Decision{}, api.KeyReused()
+	}
+	offer, err := s.offers.Get(ctx, offerID)
+	if errors.Is(err, docstore.ErrNotFound) || err == nil && !sees(who, offer.Body.EmployerID, offer.Body.Scheme) {
+		return Decision{}, noOffer()
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	seeker, err := s.seekers.Get(ctx, candidateID)
+	if errors.Is(err, docstore.ErrNotFound) || err == nil && (seeker.Body.Seq == 0 || !who.Covers(seeker.Body.Governorate, "")) {
+		return Decision{}, noCandidate()
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	b.Offer, b.Seeker = &offer.Body, &seeker.Body
+	if b.Suspended, err = s.suspended(ctx, offer.Body.EmployerID); err != nil {
+		return Decision{}, err
+	}
+	if cmd.Kind == Hired {
+		if b.Seat, err = s.freeSeat(ctx, offerID); err != nil {
+			return Decision{}, err
+		}
+		p := s.rules.Person(b.Seeker)
+		if t := trackIn(&p, b.Offer.Scheme); t != nil {
+			if b.Taken, err = s.hiredIn(ctx, t.Pathway); err != nil {
+				return Decision{}, err
+			}
+		}
+	}
+
+	var step Step
+	_, err = s.cases.Upsert(ctx, b.CaseID, func(d *docstore.Doc[Case]) error {
+		made, fresh, err := d.Body.decide(s.rules, b, cmd)
+		if err != nil {
+			return err
+		}
+		step = *made
+		if !fresh {
+			return docstore.Unchanged
+		}
+		d.Emit(recorded(b, &step).Outgoing(ctx, event.TopicMatching))
+		return nil
+	})
+	if err != nil {
+		return Decision{}, err
+	}
+	return s.look(who).decision(b.CaseID, offerID, candidateID, &step), nil
+}
+
+// recorded is the event that tells of a decision.
+func recorded(b DecisionBasis, step *Step) event.Event {
+	data := &matchingv1.DecisionRecorded{
+		DecisionId: step.ID, OfferId: b.OfferID, CandidateId: b.CandidateID, PathwayId: step.PathwayID,
+		Kind: step.Kind, Actor: step.Actor, Score: step.Score, WeightsVersion: step.Weights,
+	}
+	for _, p := range step.Parts {
+		data.Parts = append(data.Parts, &matchingv1.ScorePart{Name: p.Name, Value: p.Value, Weight: p.Weight})
+	}
+	return event.New(source, b.CaseID, step.OccurredAt, step.RecordedAt, data)
+}
+
+// scanned bounds how many pages of cases one answer looks through for a
+// principal whose scope leaves most of them out.
+const scanned = 10
+
+// Decisions implements Service.
+func (s *service) Decisions(ctx context.Context, req DecisionsRequest) (api.Page[CaseView], error) {
+	who, page := access.From(ctx), api.Page[CaseView]{Items: []CaseView{}}
+	candidate := ""
+	if req.Candidate != "" {
+		var err error
+		if candidate, err = s.candidate(who, req.Candidate); err != nil {
+			return page, nil // an id of nobody has no cases
+		}
+	}
+	find := docstore.Query{Index: byCreated, Desc: true, After: req.Cursor}
+	switch {
+	case req.Offer != "" && candidate != "":
+		d, err := s.cases.Get(ctx, CaseID(req.Offer, candidate))
+		if errors.Is(err, docstore.ErrNotFound) {
+			return page, nil
+		}
+		if err == nil && s.covers(who, &d.Body) {
+			page.Items = append(page.Items, s.look(who).view(d.ID, &d.Body))
+		}
+		return page, err
+	case req.Offer != "":
+		find.Index, find.Eq = byOffer, []any{req.Offer}
+	case candidate != "":
+		find.Index, find.Eq = byCandidate, []any{candidate}
+	case who.Role == access.Employer:
+		find.Index, find.Eq = byEmployer, []any{who.Employer}
+	}
+	for range scanned {
+		// Ask for what is still missing, so that the cursor is where the page ends.
+		find.Limit = req.Limit - len(page.Items)
+		cases, next, err := s.cases.Find(ctx, find)
+		if err != nil {
+			return api.Page[CaseView]{}, err
+		}
+		for _, d := range cases {
+			if s.covers(who, &d.Body) {
+				page.Items = append(page.Items, s.look(who).view(d.ID, &d.Body))
+			}
+		}
+		page.Next, find.After = next, next
+		if next == "" || len(page.Items) >= req.Limit {
+			break
+		}
+	}
+	return page, nil
+}
+
+// covers says whether a principal may see a case. An employer sees those of its
+// offers, of people who consent to it now.
+func (s *service) covers(who access.Principal, c *Case) bool {
+	if !who.Covers(c.Governorate, c.Scheme) {
+		return false
+	}
+	if who.Role != access.Employer {
+		return true
+	}
+	p, ok := s.index.Person(c.CandidateID)
+	return c.EmployerID == who.Employer && ok && p.Disclosure
+}

@@ -1,0 +1,127 @@
+package matching
+
+import (
+	"context"
+	"errors"
+
+	"masar.local/pkg/docstore"
+)
+
+// Names of indexes.
+const (
+	byUpdated   = "updated"
+	byOffer     = "offer"
+	byCandidate = "candidate"
+	byEmployer  = "employer"
+	byCreated   = "created"
+	bySeat      = "seat"
+	byHiredIn   = "hired_in"
+	byKey       = "key"
+)
+
+var (
+	updated = docstore.Index{Name: byUpdated, Fields: []docstore.Field{{Path: "updated_at", Kind: docstore.Time}}}
+
+	seekersSchema   = docstore.Schema{Collection: "seekers", Indexes: []docstore.Index{updated}}
+	offersSchema    = docstore.Schema{Collection: "offers", Indexes: []docstore.Index{updated}}
+	employersSchema = docstore.Schema{Collection: "employers", Indexes: []docstore.Index{updated}}
+	casesSchema     = docstore.Schema{Collection: "cases", Indexes: []docstore.Index{
+		list(byOffer, "offer_id"),
+		list(byCandidate, "candidate_id"),
+		list(byEmployer, "employer_id"),
+		{Name: byCreated, Fields: []docstore.Field{{Path: "created_at", Kind: docstore.Time}}},
+		// The guards of a hire: see Case.
+		{Name: bySeat, Fields: []docstore.Field{{Path: "seat", Kind: docstore.String}}, Unique: true},
+		{Name: byHiredIn, Fields: []docstore.Field{{Path: "hired_in", Kind: docstore.String}}, Unique: true},
+		{Name: byKey, Fields: []docstore.Field{{Path: "keys", Kind: docstore.String}}, Unique: true},
+	}}
+	secretsSchema = docstore.Schema{Collection: "secrets"}
+)
+
+func list(name, path string) docstore.Index {
+	return docstore.Index{Name: name, Fields: []docstore.Field{
+		{Path: path, Kind: docstore.String}, {Path: "created_at", Kind: docstore.Time},
+	}}
+}
+
+// store is the service's documents.
+type store struct {
+	seekers   *docstore.Collection[Seeker]
+	offers    *docstore.Collection[Offer]
+	employers *docstore.Collection[Employer]
+	cases     *docstore.Collection[Case]
+}
+
+func openStore(ctx context.Context, e docstore.Engine) (*store, error) {
+	if err := e.Ensure(ctx, seekersSchema, offersSchema, employersSchema, casesSchema, secretsSchema); err != nil {
+		return nil, err
+	}
+	return &store{
+		seekers:   docstore.NewCollection[Seeker](e, seekersSchema),
+		offers:    docstore.NewCollection[Offer](e, offersSchema),
+		employers: docstore.NewCollection[Employer](e, employersSchema),
+		cases:     docstore.NewCollection[Case](e, casesSchema),
+	}, nil
+}
+
+// suspended says whether an employer is; one not heard of yet is not.
+func (s *store) suspended(ctx context.Context, id string) (bool, error) {
+	d, err := s.employers.Get(ctx, id)
+	if errors.Is(err, docstore.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return d.Body.Suspended, nil
+}
+
+// freeSeat is the lowest free seat of an offer. Seats are taken one after the
+// other and never given back, so it is the one after the last.
+func (s *store) freeSeat(ctx context.Context, offer string) (int, error) {
+	last, _, err := s.cases.Find(ctx, docstore.Query{Index: bySeat, Prefix: offer + "/", Desc: true, Limit: 1})
+	if err != nil || len(last) == 0 {
+		return 0, err
+	}
+	return nextSeat(last[0].Body.Seat)
+}
+
+// hiredIn says whether a pathway was taken by a hire.
+func (s *store) hiredIn(ctx context.Context, pathway string) (bool, error) {
+	if pathway == "" {
+		return false, nil
+	}
+	found, _, err := s.cases.Find(ctx, docstore.Query{Index: byHiredIn, Eq: []any{pathway}, Limit: 1})
+	return len(found) > 0, err
+}
+
+// byKey finds the case that a command with this key changed; nil when none.
+func (s *store) byKey(ctx context.Context, key string) (*docstore.Doc[Case], error) {
+	if key == "" {
+		return nil, nil
+	}
+	found, _, err := s.cases.Find(ctx, docstore.Query{Index: byKey, Eq: []any{key}, Limit: 1})
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+// states gives the state of every case that an index has under a value, by what
+// of names.
+func (s *store) states(ctx context.Context, index, value string, of func(*Case) string) (map[string]string, error) {
+	out := map[string]string{}
+	for after := ""; ; {
+		cases, next, err := s.cases.Find(ctx, docstore.Query{Index: index, Eq: []any{value}, After: after, Limit: 500})
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range cases {
+			out[of(&c.Body)] = c.Body.State
+		}
+		if next == "" {
+			return out, nil
+		}
+		after = next
+	}
+}

@@ -1,0 +1,179 @@
+package matching
+
+import (
+	"strconv"
+	"strings"
+
+	"masar.local/pkg/reference"
+)
+
+// Reason is why a condition holds or not, or why a part of a score is what it
+// is: a key and what it is about. It becomes text only when somebody reads it.
+type Reason struct {
+	Key      string
+	A, B, C  string
+	N        int32
+	From, To Day
+}
+
+// Text says one thing in the two languages of the programme.
+type Text struct{ FR, AR string }
+
+// texts has a text for every key of a Reason. {a}, {b}, {c} are codes, {n} a
+// number, {from} and {to} days, {lang} the name of language {a}, {stage} the
+// label of stage {a}, {kind} the name of decision {b}.
+var texts = map[string]Text{
+	"offer_open":         {"l'offre est ouverte", "العرض مفتوح"},
+	"offer_closed":       {"l'offre n'est plus ouverte", "العرض لم يعد مفتوحا"},
+	"posts_left":         {"postes à pourvoir : {n}", "الشغورات المتبقية: {n}"},
+	"posts_none":         {"tous les postes sont pourvus", "كل الشغورات مسدودة"},
+	"employer_active":    {"l'employeur n'est pas suspendu", "المشغّل غير موقوف"},
+	"employer_suspended": {"l'employeur est suspendu", "المشغّل موقوف"},
+
+	"occupation_exact":    {"exerce le métier demandé ({a})", "يمارس المهنة المطلوبة ({a})"},
+	"occupation_family":   {"exerce un métier de la même famille ({a} pour {b})", "يمارس مهنة من نفس العائلة ({a} عوضا عن {b})"},
+	"occupation_mobility": {"exerce un métier proche ({a} pour {b})", "يمارس مهنة قريبة ({a} عوضا عن {b})"},
+	"occupation_none":     {"n'exerce ni le métier demandé ({a}) ni un métier proche", "لا يمارس المهنة المطلوبة ({a}) ولا مهنة قريبة منها"},
+
+	"scheme_wished": {"le dispositif {a} lui convient", "البرنامج {a} يناسبه"},
+	"scheme_other":  {"souhaite un autre dispositif que {a}", "يرغب في برنامج غير {a}"},
+	"scheme_none":   {"l'offre ne relève d'aucun dispositif du programme", "العرض لا يندرج ضمن أي برنامج"},
+
+	"pathway_takes":   {"parcours ouvert, étape {a} ({stage})", "له مسار مفتوح، المرحلة {a} ({stage})"},
+	"pathway_none":    {"aucun parcours ouvert dans le dispositif {a}", "لا مسار مفتوح له في البرنامج {a}"},
+	"pathway_unknown": {"étape {a} inconnue dans la version {b} du dispositif", "المرحلة {a} غير معروفة في النسخة {b} من البرنامج"},
+	"pathway_stage":   {"l'étape actuelle du parcours, {a} ({stage}), ne permet pas la décision « {kind} »", "المرحلة الحالية {a} ({stage}) لا تسمح بقرار « {kind} »"},
+
+	"free":            {"n'est pas déjà retenu", "لم يقع تشغيله بعد"},
+	"hired_here":      {"déjà retenu pour cette offre", "وقع قبوله في هذا العرض"},
+	"hired_elsewhere": {"déjà embauché ou placé (étape {a}, {stage})", "وقع تشغيله أو إلحاقه (المرحلة {a}، {stage})"},
+
+	"consent":          {"consent à la mise en relation", "موافق على المطابقة مع العروض"},
+	"consent_none":     {"pas de consentement à la mise en relation", "لا موافقة على المطابقة مع العروض"},
+	"disclosure":       {"consent à la transmission à l'employeur", "موافق على إحالة ملفه إلى المشغّل"},
+	"disclosure_later": {"consentement à la transmission à l'employeur à recueillir", "تبقى الموافقة على إحالة الملف إلى المشغّل مطلوبة"},
+	"disclosure_none":  {"pas de consentement à la transmission à l'employeur", "لا موافقة على إحالة الملف إلى المشغّل"},
+	"not_refused":      {"n'a pas été refusé pour cette offre", "لم يُرفض في هذا العرض"},
+	"refused_here":     {"déjà refusé pour cette offre", "سبق رفضه في هذا العرض"},
+
+	"language_reached": {"les langues exigées sont au niveau", "اللغات المطلوبة في المستوى"},
+	"language_none":    {"{lang} exigé {b}, non déclaré", "لغة مطلوبة: {lang} {b}، غير مصرّح بها"},
+	"language_low":     {"{lang} : {b} exigé, niveau {c}", "{lang}: المطلوب {b}، المستوى {c}"},
+	"licence_held":     {"a les permis exigés", "له رخص السياقة المطلوبة"},
+	"licence_none":     {"permis {a} exigé", "رخصة السياقة {a} مطلوبة"},
+	"dates_fit":        {"disponible au {from}", "متفرّغ في {from}"},
+	"dates_late":       {"disponible à partir du {from}, début le {to}", "متفرّغ من {from}، البداية في {to}"},
+	"dates_over":       {"disponible jusqu'au {from}, début le {to}", "متفرّغ إلى {from}، البداية في {to}"},
+
+	"part_exact":          {"métier demandé ({a}), expérience en mois : {n}", "المهنة المطلوبة ({a})، الخبرة بالأشهر: {n}"},
+	"part_family":         {"métier de la même famille ({a} pour {b}), expérience en mois : {n}", "مهنة من نفس العائلة ({a} عوضا عن {b})، الخبرة بالأشهر: {n}"},
+	"part_mobility":       {"métier proche ({a} pour {b}), expérience en mois : {n}", "مهنة قريبة ({a} عوضا عن {b})، الخبرة بالأشهر: {n}"},
+	"part_language":       {"{lang} : niveau {c}, attendu {b}", "{lang}: المستوى {c}، المنتظر {b}"},
+	"part_language_none":  {"{lang} : non déclaré, attendu {b}", "{lang}: غير مصرّح بها، المنتظر {b}"},
+	"part_dates":          {"disponible du {from} au {to}", "متفرّغ من {from} إلى {to}"},
+	"part_dates_none":     {"pas disponible pendant le contrat", "غير متفرّغ خلال مدة العقد"},
+	"part_wishes_both":    {"région {a} et dispositif {b} souhaités", "المنطقة {a} والبرنامج {b} من رغباته"},
+	"part_wishes_region":  {"région {a} souhaitée", "المنطقة {a} من رغباته"},
+	"part_wishes_scheme":  {"dispositif {b} souhaité, sans souhait de région", "البرنامج {b} من رغباته، دون رغبة في منطقة"},
+	"part_wishes_none":    {"aucun souhait exprimé", "لا رغبات معبّر عنها"},
+	"part_wishes_against": {"souhaite d'autres régions que {a}", "يرغب في مناطق غير {a}"},
+
+	"order_first":  {"la décision « {kind} » vient après une présélection", "قرار « {kind} » يأتي بعد الانتقاء الأولي"},
+	"order_after":  {"déjà « {state} » : la décision « {kind} » n'est plus possible", "القرار الحالي « {state} »: لم يعد ممكنا قرار « {kind} »"},
+	"already_hire": {"déjà embauché par une autre décision dans ce parcours", "وقع تشغيله بقرار آخر في هذا المسار"},
+	"stage_later":  {"décision datée d'avant l'entrée à l'étape {a} ({stage})", "تاريخ القرار سابق للدخول في المرحلة {a} ({stage})"},
+}
+
+// labels name conditions, parts of a score and decisions.
+var labels = map[string]Text{
+	CondOffer:      {"offre ouverte", "عرض مفتوح"},
+	CondPosts:      {"postes à pourvoir", "شغورات متبقية"},
+	CondEmployer:   {"employeur non suspendu", "مشغّل غير موقوف"},
+	CondOccupation: {"métier", "المهنة"},
+	CondScheme:     {"dispositif", "البرنامج"},
+	CondPathway:    {"parcours", "المسار"},
+	CondFree:       {"pas déjà embauché", "غير مشغَّل بعد"},
+	CondConsent:    {"consentement à la mise en relation", "الموافقة على المطابقة"},
+	CondDisclosure: {"consentement à la transmission", "الموافقة على الإحالة"},
+	CondRefused:    {"pas déjà refusé", "غير مرفوض سابقا"},
+	CondLanguage:   {"langue", "اللغة"},
+	CondLicence:    {"permis", "رخصة السياقة"},
+	CondDates:      {"disponibilité", "التفرّغ"},
+
+	PartAvailability: {"disponibilité", "التفرّغ"},
+	PartWishes:       {"souhaits", "الرغبات"},
+
+	Shortlisted: {"présélection", "انتقاء أولي"},
+	Interview:   {"entretien", "مقابلة"},
+	Hired:       {"embauche", "تشغيل"},
+	Refused:     {"refus", "رفض"},
+}
+
+// languages name the languages that offers ask for; others go by their code.
+var languages = map[string]Text{
+	"fr": {"français", "الفرنسية"},
+	"ar": {"arabe", "العربية"},
+	"en": {"anglais", "الإنجليزية"},
+	"de": {"allemand", "الألمانية"},
+	"it": {"italien", "الإيطالية"},
+	"es": {"espagnol", "الإسبانية"},
+	"pt": {"portugais", "البرتغالية"},
+}
+
+// Label names a condition, a part or a decision.
+func Label(name string) Text {
+	if t, ok := labels[name]; ok {
+		return t
+	}
+	return Text{name, name}
+}
+
+// Text says the reason. Codes, numbers and dates inside Arabic are isolated
+// (U+2068, U+2069), so that they do not turn the sentence round.
+func (r Reason) Text() Text {
+	key := r.Key
+	if key == "posts_left" && r.N == 0 {
+		key = "posts_none"
+	}
+	t, ok := texts[key]
+	if !ok {
+		return Text{key, key}
+	}
+	lang, ok := languages[r.A]
+	if !ok {
+		lang = Text{r.A, r.A}
+	}
+	stage := stageLabel(r.A)
+	kind, state := Label(r.B), Label(r.C)
+	fr := strings.NewReplacer(
+		"{a}", r.A, "{b}", orDash(r.B), "{c}", orDash(r.C), "{n}", strconv.Itoa(int(r.N)),
+		"{from}", r.From.String(), "{to}", r.To.String(),
+		"{lang}", lang.FR, "{stage}", stage.FR, "{kind}", kind.FR, "{state}", state.FR,
+	).Replace(t.FR)
+	ar := strings.NewReplacer(
+		"{a}", isolate(r.A), "{b}", isolate(orDash(r.B)), "{c}", isolate(orDash(r.C)), "{n}", isolate(strconv.Itoa(int(r.N))),
+		"{from}", isolate(r.From.String()), "{to}", isolate(r.To.String()),
+		"{lang}", lang.AR, "{stage}", stage.AR, "{kind}", kind.AR, "{state}", state.AR,
+	).Replace(t.AR)
+	return Text{fr, ar}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "—"
+	}
+	return s
+}
+
+func isolate(s string) string { return "\u2068" + s + "\u2069" }
+
+// stageLabel names a stage by the first scheme that has it: the common stages
+// are called the same in all.
+func stageLabel(code string) Text {
+	for _, s := range reference.Schemes().All() {
+		if st, ok := s.Stage(code); ok {
+			return Text{st.LabelFR, st.LabelAR}
+		}
+	}
+	return Text{code, code}
+}
