@@ -133,7 +133,7 @@ type created struct {
 // post sends one command under a key that the seed determines.
 func (d *demo) post(ctx context.Context, path, key string, body, answer any) error {
 	d.commands.Add(1)
-	return d.client.Post(ctx, path, body, answer, api.WithKey(fmt.Sprintf("demo-%d-%s", d.cmd.Seed, key)))
+	return d.client.Post(ctx, path, body, answer, api.WithKey(fmt.Sprintf("demo-%d-%d-%s", d.cmd.Seed, d.cmd.People, key)))
 }
 
 func (d *demo) offer(ctx context.Context, i int, o cohort.Offer) error {
@@ -161,6 +161,15 @@ func (d *demo) person(ctx context.Context, i int, p cohort.Person) error {
 		}
 		if err := d.post(ctx, "/api/candidates/pathways/"+pathway.ID+"/moves", fmt.Sprintf("move-%d-%d", i, n), move, nil); err != nil {
 			return fmt.Errorf("move %d of person %d to %s: %w", n, i, m.To, err)
+		}
+	}
+	if p.OfferNo >= 0 {
+		fill := map[string]any{"candidate_id": person.ID}
+		err := d.post(ctx, "/api/employers/offers/"+d.offers[p.OfferNo]+"/fill", fmt.Sprintf("fill-%d", i), fill, nil)
+		// People are drawn one by one: an offer may have no post left for the last.
+		var refused *api.Error
+		if err != nil && !(errors.As(err, &refused) && refused.Kind == api.KindConflict) {
+			return fmt.Errorf("post of person %d: %w", i, err)
 		}
 	}
 	if p.Exit == "" {

@@ -111,21 +111,19 @@ func (c *Cohort) Offers() []Offer {
 			contract, months = "SAI", 3+r.IntN(4)
 		}
 		offers[i] = Offer{At: at, Record: map[string]any{
-			"title":              fmt.Sprintf("Offre de démonstration %d", i+1),
-			"rome":               codes[r.IntN(len(codes))],
-			"scheme":             scheme.Code,
-			"contract":           contract,
-			"contract_months":    months,
-			"posts":              1 + r.IntN(6),
-			"departement":        place.departement,
-			"postcode":           place.postcode,
-			"commune":            place.commune,
-			"experience_months":  []int{0, 0, 6, 12, 24}[r.IntN(5)],
-			"languages":          []map[string]any{{"code": "fr", "cefr": []string{"A1", "A2", "B1"}[r.IntN(3)], "required": true}},
-			"hours_week":         35,
-			"published_on":       at.Format(time.DateOnly),
-			"demonstration_no":   i,
-			"demonstration_seed": c.cfg.Seed,
+			"title":             fmt.Sprintf("Offre de démonstration %d", i+1),
+			"rome":              codes[r.IntN(len(codes))],
+			"scheme":            scheme.Code,
+			"contract":          contract,
+			"contract_months":   months,
+			"posts":             1 + r.IntN(6),
+			"departement":       place.departement,
+			"postcode":          place.postcode,
+			"commune":           place.commune,
+			"experience_months": []int{0, 0, 6, 12, 24}[r.IntN(5)],
+			"languages":         []map[string]any{{"code": "fr", "cefr": []string{"A1", "A2", "B1"}[r.IntN(3)], "required": true}},
+			"hours_week":        35,
+			"published_on":      at.Format(time.DateOnly),
 		}}
 	}
 	return offers
@@ -162,7 +160,7 @@ func (c *Cohort) person(i int) Person {
 	p := Person{
 		Scheme: scheme.Code, OfferNo: -1,
 		Record: map[string]any{
-			"ref":         fmt.Sprintf("DEMO-%d-%06d", c.cfg.Seed, i),
+			"ref":         fmt.Sprintf("DEMO-%d-%d-%06d", c.cfg.Seed, c.cfg.People, i),
 			"family_name": family.latin, "given_name": given.latin,
 			"family_name_ar": family.arabic, "given_name_ar": given.arabic,
 			"sex": sex, "birth_date": born.Format(time.DateOnly), "governorate": governorate.Code,
