@@ -13,20 +13,25 @@ import (
 // New builds the service: documents -> facts in memory -> use cases -> endpoints
 // -> HTTP and Kafka. Authorisation, traces and request metrics are the router's.
 func New(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
+	out, _, err := build(ctx, p)
+	return out, err
+}
+
+func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service, error) {
 	smallCell, err := readSmallCell(p.Getenv)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defs, err := Embedded()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	dims := Dimensions()
 
 	columns := NewColumns(dims, defs)
 	facts := newFactStore(p.Store, columns, p.Now, p.Log)
 	if err := facts.docs.Ensure(ctx); err != nil {
-		return nil, fmt.Errorf("the collection of facts: %w", err)
+		return nil, nil, fmt.Errorf("the collection of facts: %w", err)
 	}
 	s := &service{
 		defs: defs, dims: dims, schemes: reference.Schemes(), facts: facts, columns: columns,
@@ -34,7 +39,7 @@ func New(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
 		lag: func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
 	}
 	if err := publish(s, p.Meter); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	endpoints := NewEndpoints(s)
 	router := p.Router()
@@ -60,7 +65,7 @@ func New(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
 	for _, topic := range topics() {
 		out.Topics = append(out.Topics, bus.Topic{Name: topic})
 	}
-	return out, nil
+	return out, s, nil
 }
 
 // readSmallCell reads MASAR_SMALL_CELL, the number of people below which a cell
