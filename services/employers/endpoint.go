@@ -156,17 +156,13 @@ func (r *OffersRequest) query() docstore.Query {
 			break
 		}
 	}
-	switch {
-	case r.Status == "":
-	case q.Index == byPublished:
+	if q.Index == byPublished && r.Status != "" {
 		q.Index, q.Eq = byStatus, []any{r.Status}
-	default:
-		q.Eq = append(q.Eq, r.Status)
 	}
 	return q
 }
 
-// matches checks all filters, those that the index answered too.
+// matches checks all filters, also the one that the index answered.
 func (r *OffersRequest) matches(o *Offer) bool {
 	for _, f := range []struct{ want, have string }{
 		{r.Status, o.Status},

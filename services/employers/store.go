@@ -14,6 +14,8 @@ const (
 )
 
 // Indexes, by the question they answer. Lists of offers have the newest first.
+// Whether an offer is open is in one of them only: the open ones are nearly all
+// among the newest, so a list by another question meets them first.
 const (
 	bySIRET      = "siret"       // is this establishment known?
 	byName       = "name"        // who is called so?
@@ -37,11 +39,11 @@ var offerSchema = docstore.Schema{Collection: offerCollection, Indexes: []docsto
 	{Name: byIdentity, Fields: []docstore.Field{{Path: "identity"}}, Unique: true},
 	{Name: byPublished, Fields: []docstore.Field{publishedAt}},
 	{Name: byStatus, Fields: []docstore.Field{{Path: "status"}, publishedAt}},
-	{Name: bySector, Fields: []docstore.Field{{Path: "content.sector"}, {Path: "status"}, publishedAt}},
-	{Name: bySchemeCode, Fields: []docstore.Field{{Path: "content.scheme"}, {Path: "status"}, publishedAt}},
-	{Name: byROME, Fields: []docstore.Field{{Path: "content.rome"}, {Path: "status"}, publishedAt}},
-	{Name: byPlace, Fields: []docstore.Field{{Path: "content.place.departement"}, {Path: "status"}, publishedAt}},
-	{Name: byEmployer, Fields: []docstore.Field{{Path: "content.employer_id"}, {Path: "status"}, publishedAt}},
+	{Name: bySector, Fields: []docstore.Field{{Path: "content.sector"}, publishedAt}},
+	{Name: bySchemeCode, Fields: []docstore.Field{{Path: "content.scheme"}, publishedAt}},
+	{Name: byROME, Fields: []docstore.Field{{Path: "content.rome"}, publishedAt}},
+	{Name: byPlace, Fields: []docstore.Field{{Path: "content.place.departement"}, publishedAt}},
+	{Name: byEmployer, Fields: []docstore.Field{{Path: "content.employer_id"}, publishedAt}},
 	{Name: byLastDay, Fields: []docstore.Field{{Path: "status"}, {Path: "content.ends_on"}}},
 }}
 
@@ -71,7 +73,7 @@ func openCollections(ctx context.Context, e docstore.Engine) (collections, error
 // at: what no index answers alone is filtered here, within bounds. The cursor
 // goes on behind the last that was looked at, so a page may be short.
 func (c collections) find(ctx context.Context, q docstore.Query, keep func(*Offer) bool) (found []*docstore.Doc[Offer], next string, err error) {
-	const most = 2000
+	const most = 500
 	limit := q.Limit
 	for looked := 0; looked < most; {
 		// Never more than still fits, so that the page's cursor is ours.
