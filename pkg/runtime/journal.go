@@ -13,7 +13,7 @@ import (
 	"masar.local/pkg/outbox"
 )
 
-// journalRequest asks for the events after one of them, by id.
+// journalRequest asks for the events that were filed after the one with an id.
 type journalRequest struct {
 	After string `query:"after"`
 	Limit int    `query:"limit" default:"1000" min:"1" max:"100000"`
@@ -37,7 +37,7 @@ type JournalHeader struct {
 	Value string `json:"value"`
 }
 
-// journalAnswer streams lines (NDJSON) in the order of their ids.
+// journalAnswer streams lines (NDJSON) in the order in which they were filed.
 type journalAnswer struct {
 	ctx   context.Context
 	store docstore.Engine

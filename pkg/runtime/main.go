@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"masar.local/pkg/access"
+	"masar.local/pkg/api"
 	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/telemetry"
@@ -120,6 +120,7 @@ func alone(ctx context.Context, name string, build Builder, c Config, environ []
 	kafka, err := bus.New(bus.Config{
 		Brokers: c.KafkaBrokers, TLS: tls, ClientID: "masar-" + name, Log: log,
 		Meter: t.MeterFor(name), Tracer: t.TracerFor(name), Now: now,
+		Classify: Classify,
 	})
 	if err != nil {
 		return err
@@ -154,6 +155,20 @@ func alone(ctx context.Context, name string, build Builder, c Config, environ []
 		StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout - reserve, DrainDelay: c.DrainDelay,
 		StuckAfter: c.StuckAfter, OutboxMaxAge: c.OutboxMaxAge,
 	})
+}
+
+// Classify says which errors of a consumer mean that something it needs is down,
+// so that its messages wait and do not become dead letters. It is for bus.Config.
+func Classify(err error) error {
+	var e *api.Error
+	switch {
+	case bus.IsPermanent(err), bus.IsBlocked(err):
+		return err
+	case errors.Is(err, docstore.ErrUnavailable),
+		errors.As(err, &e) && (e.Kind == api.KindUnavailable || e.Kind == api.KindTooMany):
+		return bus.Blocked(err)
+	}
+	return err
 }
 
 func now() time.Time { return time.Now().UTC() }
@@ -203,13 +218,7 @@ func isUnavailable(err error) bool { return errors.Is(err, docstore.ErrUnavailab
 // always: a wrong address and an identity provider that starts look the same.
 func always(error) bool { return true }
 
-// openStore opens the service's store; a directory for an SQLite file is made.
+// openStore opens the service's store.
 func openStore(ctx context.Context, c Config, t *telemetry.Telemetry, name string, log *slog.Logger) (docstore.Engine, error) {
-	if path, ok := strings.CutPrefix(c.StoreURI, "sqlite:"); ok {
-		path, _, _ = strings.Cut(path, "?")
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, err
-		}
-	}
-	return docstore.Open(ctx, c.StoreURI)
+	return docstore.Open(ctx, c.StoreURI, docstore.WithLog(log), docstore.WithMeter(t.MeterFor(name)), docstore.WithTracer(t.TracerFor(name)))
 }

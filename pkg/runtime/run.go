@@ -69,6 +69,10 @@ func (o Options) filled() Options {
 	return o
 }
 
+// drainPatience bounds the emptying of the outbox at the stop: with a broker that
+// is down it would take all the time there is, for nothing.
+const drainPatience = 5 * time.Second
+
 // Run serves and works until ctx ends or something fails, then stops cleanly: it
 // is not ready any more, waits DrainDelay, answers the requests that are under
 // way, lets consumers finish and commit, publishes what waits in the outboxes. It
@@ -311,6 +315,8 @@ func (r *run) stop(ctx context.Context, servers []*http.Server, stopWork, cutReq
 
 	// What the last commands wrote goes out now, or waits in the outbox for the next start.
 	if !broken {
+		ctx, cancel := context.WithTimeout(ctx, drainPatience)
+		defer cancel()
 		var drains sync.WaitGroup
 		for _, s := range r.services {
 			if s.Relay == nil {
