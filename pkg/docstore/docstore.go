@@ -225,7 +225,7 @@ type Pending struct {
 // Backlog says how much waits in the outboxes of a collection.
 type Backlog struct {
 	Documents int64     // with events that wait; counting stops at some 10,000
-	Oldest    time.Time // recorded_at of the oldest event; zero when none waits
+	Oldest    time.Time // since when the oldest event waits, by this machine's clock; zero when none does
 }
 
 const backlogLimit = 10_000

@@ -21,7 +21,7 @@ import (
 // The sqlite engine keeps a collection c in the tables
 //
 //	c        r, id, version, seq, body
-//	c:out    the events that wait, in order: n, id of the document, event
+//	c:out    the events that wait, in order: n, id of the document, since when (at), event
 //	c:ix:i   one for each index i: the entries k0, k1 ..., with id and r of the
 //	         document; the primary key is the sort order, so that a table of
 //	         entries is what other stores call an index, arrays included
@@ -133,10 +133,10 @@ func newSQLiteCollection(s Schema) *sqliteCollection {
 		remove:  fmt.Sprintf(`DELETE FROM "%s" WHERE r = ?`, c),
 		scan:    fmt.Sprintf(`SELECT id, version, seq, body FROM "%s" WHERE id > ? ORDER BY id LIMIT ?`, c),
 		count:   fmt.Sprintf(`SELECT count(*) FROM "%s"`, c),
-		emit:    fmt.Sprintf(`INSERT INTO "%s:out" (id, event) VALUES (?, ?)`, c),
+		emit:    fmt.Sprintf(`INSERT INTO "%s:out" (id, at, event) VALUES (?, ?, ?)`, c),
 		pending: fmt.Sprintf(`SELECT n, id, event FROM "%s:out" ORDER BY n LIMIT ?`, c),
 		settle:  fmt.Sprintf(`DELETE FROM "%s:out" WHERE n = ?`, c),
-		backlog: fmt.Sprintf(`SELECT count(DISTINCT id), (SELECT event FROM "%[1]s:out" ORDER BY n LIMIT 1) FROM (SELECT id FROM "%[1]s:out" LIMIT %[2]d)`, c, backlogLimit),
+		backlog: fmt.Sprintf(`SELECT count(DISTINCT id), min(at) FROM (SELECT id, at FROM "%s:out" ORDER BY n LIMIT %d)`, c, backlogLimit),
 	}
 	for _, ix := range s.Indexes {
 		t := indexTable{compiled: compile(ix)}
@@ -191,7 +191,7 @@ func ensure(t *tx, c *sqliteCollection) error {
 	err := t.script(
 		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS "%s" (r INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL)`, name),
 		// AUTOINCREMENT: a number is never used again, so that settling is by number.
-		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS "%s:out" (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, event BLOB NOT NULL)`, name))
+		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS "%s:out" (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, at INTEGER NOT NULL, event BLOB NOT NULL)`, name))
 	if err != nil {
 		return err
 	}
@@ -581,8 +581,9 @@ func (c *sqliteCollection) add(t *tx, r Record, entries [][][]any) (fresh bool, 
 
 // queue puts encoded events into the outbox.
 func (c *sqliteCollection) queue(t *tx, id string, events [][]byte) error {
+	now := time.Now().UnixMilli()
 	for _, e := range events {
-		if _, _, err := t.exec(c.emit, id, e); err != nil {
+		if _, _, err := t.exec(c.emit, id, now, e); err != nil {
 			return err
 		}
 		t.emitted = true
@@ -795,15 +796,13 @@ func (e *sqliteEngine) Backlog(ctx context.Context, collection string) (b Backlo
 		return b, err
 	}
 	err = e.each(ctx, c.backlog, nil, func(rows *sql.Rows) error {
-		var raw []byte
-		if err := rows.Scan(&b.Documents, &raw); err != nil || raw == nil {
+		var at sql.NullInt64
+		if err := rows.Scan(&b.Documents, &at); err != nil {
 			return sqliteError(err)
 		}
-		var ev Event
-		if err := bson.Unmarshal(raw, &ev); err != nil {
-			return fmt.Errorf("docstore: %s: an event in the outbox cannot be read: %w", collection, err)
+		if at.Valid {
+			b.Oldest = time.UnixMilli(at.Int64).UTC()
 		}
-		b.Oldest = ev.RecordedAt
 		return nil
 	})
 	return b, err
@@ -830,8 +829,8 @@ func (e *sqliteEngine) Close() error {
 // not wait for a lease to run out, and nobody else can have it while we live:
 // ttl is not needed here.
 func (e *sqliteEngine) Hold(ctx context.Context, name, _ string, _ time.Duration, run func(context.Context) error) error {
-	if !plainName(name) {
-		return fmt.Errorf("docstore: the lease name %q is not made of letters, digits and _", name)
+	if err := checkLease(name); err != nil {
+		return err
 	}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.ToSlash(e.path)}).EscapedPath()+"."+name+".lease")
 	if err != nil {
