@@ -64,7 +64,7 @@ func TestRequestsAreMeasuredByRouteAndNeverByPerson(t *testing.T) {
 				if !ok {
 					return "-"
 				}
-				return v.Emit()
+				return v.String()
 			}
 			series[strings.Join([]string{value(telemetry.HTTPMethod), value(telemetry.HTTPRoute), value(telemetry.HTTPStatus), value(telemetry.ErrorType), value(telemetry.URLScheme)}, " ")] = p.Count
 		}
@@ -84,8 +84,8 @@ func TestRequestsAreMeasuredByRouteAndNeverByPerson(t *testing.T) {
 	for _, s := range spans.Ended() {
 		names[s.Name()]++
 		for _, a := range s.Attributes() {
-			if strings.Contains(a.Value.Emit(), "P1") {
-				t.Errorf("span attribute %s has an id: %s", a.Key, a.Value.Emit())
+			if strings.Contains(a.Value.String(), "P1") {
+				t.Errorf("span attribute %s has an id: %s", a.Key, a.Value.String())
 			}
 		}
 		if s.SpanKind() != trace.SpanKindServer {

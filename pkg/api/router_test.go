@@ -714,3 +714,39 @@ func TestARouteHasItsTime(t *testing.T) {
 	}, api.Timeout(time.Millisecond))
 	wantProblem(t, serve(t, r.Handler(words{}), "GET", "/api/toy/slow", "operator", ""), 503, api.KindUnavailable)
 }
+
+// Whatever comes, the answer is a result or a problem, and never an error of ours.
+func FuzzRequest(f *testing.F) {
+	f.Add("POST", "/api/toy/people", "dry_run=1", `{"family_name":"A","birth_date":"1990-01-01"}`, "application/json", "k", `"1"`)
+	f.Add("GET", "/api/toy/people", "limit=10&cursor=x&scheme=a,b&since=2026-03-01T10:00:00Z&day=2026-01-01&open=true", "", "", "", "")
+	f.Add("PUT", "/api/toy/people/x", "", `{"family_name":"A"}`, "application/json", "", `"3"`)
+	f.Add("GET", "/api/toy/lines", "n=3&fail=9", "", "", "", "")
+	f.Add("DELETE", "/api/toy//people/../x", "%zz", "\x00", "a/b;c", "\x7f", "W/")
+	h := toy(f, nil).Handler(words{})
+	f.Fuzz(func(t *testing.T, method, path, query, body, kind, key, ifMatch string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://masar.test/", strings.NewReader(body))
+		if err != nil || strings.Contains(path, "errors") || strings.Contains(path, "panic") || strings.Contains(path, "unencodable") {
+			t.Skip()
+		}
+		if len(query) > 8 && strings.Contains(query, "n=") {
+			query = query[:8] // no million lines
+		}
+		req.URL.Path, req.URL.RawQuery = "/"+strings.TrimPrefix(path, "/"), query
+		req.Header = http.Header{"Authorization": {"Bearer admin"}, "Content-Type": {kind}, "Idempotency-Key": {key}, "If-Match": {ifMatch}}
+		w := httptest.NewRecorder()
+		func() {
+			defer func() {
+				if p := recover(); p != nil && p != http.ErrAbortHandler {
+					panic(p)
+				}
+			}()
+			h.ServeHTTP(w, req)
+		}()
+		if w.Code >= 500 && w.Code != 503 && !strings.Contains(path, "lines") {
+			t.Fatalf("%s %s?%s: %d %s", method, path, query, w.Code, w.Body)
+		}
+		if w.Code >= 400 && w.Header().Get("Content-Type") != "application/problem+json" {
+			t.Fatalf("%s %s?%s: %d %v %s", method, path, query, w.Code, w.Header(), w.Body)
+		}
+	})
+}

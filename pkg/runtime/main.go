@@ -105,11 +105,19 @@ func alone(ctx context.Context, name string, build Builder, c Config, environ []
 
 	starting, cancel := context.WithTimeout(ctx, c.StartTimeout)
 	defer cancel()
+	// Told to stop while others are still being waited for: that is a clean stop.
+	early := func(setting string, err error) error {
+		if ctx.Err() != nil {
+			log.Info("stopped before it had started", "cause", err.Error())
+			return nil
+		}
+		return fmt.Errorf("%s%w", setting, err)
+	}
 	store, err := retry(starting, log, "the store cannot be opened yet", isUnavailable, func(ctx context.Context) (docstore.Engine, error) {
 		return openStore(ctx, c, t, name, log)
 	})
 	if err != nil {
-		return fmt.Errorf("MASAR_STORE_URI: %w", err)
+		return early("MASAR_STORE_URI: ", err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 
@@ -131,7 +139,7 @@ func alone(ctx context.Context, name string, build Builder, c Config, environ []
 		return access.NewVerifier(ctx, c.OIDCIssuer, access.Rules{Audience: c.OIDCAudience, RoleClaim: c.OIDCRoleClaim})
 	})
 	if err != nil {
-		return fmt.Errorf("MASAR_OIDC_ISSUER: %w", err)
+		return early("MASAR_OIDC_ISSUER: ", err)
 	}
 	tokens, err := c.tokens()
 	if err != nil {
@@ -147,7 +155,7 @@ func alone(ctx context.Context, name string, build Builder, c Config, environ []
 	}
 	service, err := Build(starting, platform, build)
 	if err != nil {
-		return err
+		return early("", err)
 	}
 	return Run(ctx, []*Service{service}, Options{
 		Listener: listener, Telemetry: probes, Metrics: t.MetricsHandler(), Verifier: verifier,

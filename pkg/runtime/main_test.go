@@ -192,6 +192,21 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
+func TestAStopWhileWaitingForOthersIsClean(t *testing.T) {
+	broker, dir := startBroker(t), t.TempDir()
+	p := startProcess(t, "MASAR_LISTEN=127.0.0.1:0", "MASAR_TELEMETRY_LISTEN=127.0.0.1:0", "MASAR_STORE_URI=sqlite:"+filepath.Join(dir, "toy.db"),
+		"MASAR_KAFKA_BROKERS="+broker.Addr(), "MASAR_OIDC_ISSUER=http://127.0.0.1:1", "MASAR_DATA_DIR="+dir)
+	until(t, "it waits", func() (bool, string) {
+		return strings.Contains(p.out.String(), "the identity provider does not answer yet"), p.out.String()
+	})
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.status(t); status != 0 {
+		t.Errorf("status %d", status)
+	}
+}
+
 func TestWrongSettingsAreAllNamedAtOnce(t *testing.T) {
 	var out bytes.Buffer
 	status := Alone(t.Context(), "toy", buildToy, []string{

@@ -17,6 +17,7 @@ import (
 	"masar.local/pkg/api"
 	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
+	"masar.local/pkg/embedded"
 )
 
 func built(t *testing.T, p Platform, b Builder) *Service {
@@ -321,10 +322,18 @@ func TestWithoutABrokerTheStartIsGivenUp(t *testing.T) {
 }
 
 func TestABrokerMayComeLater(t *testing.T) {
-	broker := startBroker(t)
-	address := broker.Addr()
+	address := freeAddress(t)
 	p := platform(t, t.TempDir(), address, nil)
-	r := start(t, Options{}, built(t, p, buildToy))
+	log := &output{}
+	r := start(t, Options{Log: slog.New(slog.NewTextHandler(log, nil))}, built(t, p, buildToy))
+	until(t, "it waits", func() (bool, string) {
+		return strings.Contains(log.String(), "the topics cannot be created yet"), log.String()
+	})
+	broker, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Addr: address})
+	if err != nil {
+		t.Skipf("the port was taken in the meantime: %v", err)
+	}
+	defer broker.Close()
 	r.untilReady(t)
 	if err := r.stop(); err != nil {
 		t.Error(err)
