@@ -17,14 +17,15 @@ import (
 
 // Consumer groups of the service.
 const (
-	groupOffers    = "employers.offers"    // inbound records
-	groupDecisions = "employers.decisions" // decisions of matching
+	inboundGroup  = "masar.employers.in"
+	decisionGroup = "masar.employers.matching"
 )
 
 // partner is who sends records over Kafka: a system that the cluster has let in.
-var partner = access.Principal{Subject: "kafka", Role: access.Integrator}
+var partner = access.Principal{Subject: event.InOffers, Role: access.Integrator}
 
-// inbound handles the records of masar.in.offers.v1, one answer for each.
+// inbound takes in the records of masar.in.offers.v1 and answers each on
+// masar.in.answers.v1. A record that is refused is also kept as a dead letter.
 func inbound(receive api.Endpoint[Inbound, RowResult], answers bus.MessagePublisher) bus.Handler {
 	return bus.NewSubscriber(
 		func(ctx context.Context, in Inbound) (RowResult, error) {
@@ -59,20 +60,24 @@ func explain(err error) any {
 	type problem struct {
 		Type   string `json:"type"`
 		Detail string `json:"detail,omitempty"`
-		Errors []Note `json:"errors,omitempty"`
+		Fields []Note `json:"fields,omitempty"`
 	}
 	var refused *refusedError
 	if errors.As(err, &refused) {
-		return problem{api.TypePrefix + string(api.KindInvalid), "The record was refused; see errors.", refused.result.Fields}
+		return problem{api.TypePrefix + string(api.KindInvalid), "The record was refused; see fields.", refused.result.Fields}
 	}
-	e := api.AsError(context.Background(), err)
-	return problem{Type: api.TypePrefix + string(e.Kind), Detail: e.Detail}
+	var known *api.Error
+	if !errors.As(err, &known) {
+		return problem{Type: api.TypePrefix + string(api.KindInternal), Detail: "The record could not be processed; it is in the dead letters."}
+	}
+	return problem{Type: api.TypePrefix + string(known.Kind), Detail: known.Detail}
 }
 
 // settle says which errors no repetition cures, and which are not the message's.
 func settle(err error) error {
 	var refused *refusedError
-	if errors.As(err, &refused) || errors.Is(err, ErrUnknownOffer) {
+	var known *api.Error
+	if errors.As(err, &refused) || errors.As(err, &known) || errors.Is(err, ErrUnknownOffer) {
 		return bus.Permanent(err)
 	}
 	if errors.Is(err, docstore.ErrUnavailable) || errors.Is(err, docstore.ErrStale) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

@@ -38,7 +38,8 @@ var languages = map[string]string{
 // d'emploi v2". The form grows and its fields are all optional, so unknown
 // fields are passed over, and a field that cannot be taken is noted and left
 // out. Only a row without a usable id, title or date is refused: then wrong
-// says why. The contact of an offer (name, mail, telephone) is not read.
+// says why. The contact of an offer (name, mail, telephone) is not read, and
+// addresses and numbers in its description are taken out.
 func readFranceTravail(raw []byte) (c Content, wrong []Note) {
 	var n notes
 	top, err := object(raw)
@@ -75,7 +76,7 @@ func readFranceTravail(raw []byte) (c Content, wrong []Note) {
 		return c, refused.list
 	}
 
-	c.Description = f.text("description", maxText)
+	c.Description = withoutContacts(f.text("description", maxText))
 	c.ROME, c.ROMELabel, c.JobTitle = strings.ToUpper(f.text("romeCode", maxCode)), f.text("romeLibelle", maxLine), f.text("appellationlibelle", maxLine)
 	if !romePattern.MatchString(c.ROME) {
 		n.add("romeCode", "rome", c.ROME, "not a ROME code (a letter and four digits); kept as it is")
@@ -102,6 +103,13 @@ func readFranceTravail(raw []byte) (c Content, wrong []Note) {
 	c.Notes = n.list
 	return c, nil
 }
+
+// contactPattern finds e-mail addresses and French telephone numbers.
+var contactPattern = regexp.MustCompile(`[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?:\+33|\b0033|\b0)[\s\x{00a0}]?[1-9](?:[\s\x{00a0}.-]?\d{2}){4}\b`)
+
+// withoutContacts takes out of a free text whom to write to or call: it is
+// somebody's personal data, and nothing here needs it.
+func withoutContacts(text string) string { return contactPattern.ReplaceAllString(text, "[retiré]") }
 
 var placePattern = regexp.MustCompile(`^\s*(\d{2,3}|2[ABab])\s*-\s*\S`)
 

@@ -273,6 +273,20 @@ func TestOddRows(t *testing.T) {
 	}
 }
 
+func TestContactsInTheDescriptionAreTakenOut(t *testing.T) {
+	for text, want := range map[string]string{
+		"Écrire à jeanne.martin@verger-sud.fr ou appeler le 04 74 00 11 22.": "Écrire à [retiré] ou appeler le [retiré].",
+		"Tél : 0601020304, +33 6 01 02 03 04, 04.74.00.11.22":                "Tél : [retiré], [retiré], [retiré]",
+		"35 heures, 1 801,80 euros, du 01/04/2026 au 30-09-2026":             "35 heures, 1 801,80 euros, du 01/04/2026 au 30-09-2026",
+		"SIRET 732 829 320 00074":                                            "SIRET 732 829 320 00074",
+		"SIRET 73282932000074 réf. 2026-0412":                                "SIRET 73282932000074 réf. 2026-0412",
+	} {
+		if got := withoutContacts(text); got != want {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
 func FuzzFranceTravail(f *testing.F) {
 	f.Add([]byte(minimal(f, nil)))
 	f.Add([]byte(`{"id":1,"intitule":"x","dateCreation":"2026-01-01","langues":{"libelle":5},"salaire":{"libelle":"Mensuel de 9.9.9 Euros"},"nombrePostes":-1e99}`))

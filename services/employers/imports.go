@@ -51,14 +51,13 @@ func (r *Rows) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// RowResult is the answer to one row. Fields say why it was refused; warnings
-// what could not be taken of a row that was.
+// RowResult is the answer to one row. Fields say why it was refused; of a row
+// that was taken, what of it could not be taken as it stood.
 type RowResult struct {
-	Index    int    `json:"index"`
-	Outcome  string `json:"outcome"`
-	ID       string `json:"id,omitempty"`
-	Fields   []Note `json:"fields,omitempty"`
-	Warnings []Note `json:"warnings,omitempty"`
+	Index   int    `json:"index"`
+	Outcome string `json:"outcome"`
+	ID      string `json:"id,omitempty"`
+	Fields  []Note `json:"fields,omitempty"`
 }
 
 // ImportResult is the answer to an import: one result for each row, in order.
@@ -166,9 +165,9 @@ func (s *service) place(ctx context.Context, in incoming, dryRun bool, draft **d
 	} else if _, err := s.offers.Upsert(ctx, in.id, change); err != nil {
 		return RowResult{}, err
 	}
-	result := RowResult{Outcome: outcome, ID: in.id, Warnings: about}
+	result := RowResult{Outcome: outcome, ID: in.id, Fields: about}
 	if outcome != OutcomeUnchanged {
-		result.Warnings = append(result.Warnings, in.content.Notes...)
+		result.Fields = append(result.Fields, in.content.Notes...)
 	}
 	return result, nil
 }

@@ -329,7 +329,11 @@ func (o *Offer) fill(emit emitter, d *docstore.Doc[Offer], f Fill, now time.Time
 	o.Fills = append(slices.Clone(o.Fills), f)
 	o.UpdatedAt = now
 	d.Emit(emit(d.ID, f.At, now, &employersv1.PostFilled{Terms: o.Terms(), DecisionId: f.DecisionID}))
-	if o.Status == OfferOpen && o.filled() == o.Content.Posts {
+	switch {
+	case o.Status == OfferClosed:
+		// The last word on a closed offer is that it is closed.
+		d.Emit(emit(d.ID, o.ClosedAt, now, &employersv1.OfferClosed{Terms: o.Terms(), Reason: o.CloseReason}))
+	case o.filled() == o.Content.Posts:
 		o.close(emit, d, ReasonFilled, f.At, now)
 	}
 	return nil

@@ -10,6 +10,9 @@ import (
 	"masar.local/pkg/runtime"
 )
 
+// Name is the service's name, in addresses and in the topics' producers.
+const Name = "employers"
+
 // New builds the service on a platform: store, service, endpoints, transports.
 // Authorisation, tracing and metrics of a request are the router's; the scope of
 // the principal is checked in the service.
@@ -23,13 +26,8 @@ func New(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
 	router := p.Router()
 	routes(router, endpoints)
 
-	consume := func(group, topic string, handle bus.Handler) runtime.Actor {
-		return runtime.Actor{Name: group, Run: func(ctx context.Context) error {
-			return p.Bus.Consume(ctx, bus.Consumer{Group: group, Topics: []string{topic}, Handle: handle})
-		}}
-	}
 	return &runtime.Service{
-		Name:   "employers",
+		Name:   Name,
 		Router: router,
 		Topics: []bus.Topic{
 			{Name: event.TopicEmployers},
@@ -38,15 +36,23 @@ func New(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
 			{Name: event.Answers},
 		},
 		Relay: outbox.NewRelay(outbox.Config{
-			Engine: p.Store, Collections: []string{employerCollection, offerCollection},
+			Engine: p.Store, Collections: []string{employerCollection, offerCollection}, Journal: "journal",
 			Publisher: p.Bus, Holder: p.Holder, Log: p.Log, Meter: p.Meter, Now: p.Now,
 		}),
 		Actors: []runtime.Actor{
-			consume(groupOffers, event.InOffers, inbound(endpoints.Receive, p.Bus)),
-			consume(groupDecisions, event.TopicMatching, decisions(endpoints.Hired)),
-			{Name: "employers.expiry", Run: expiry(s, p.Store, p.Holder, expireEvery, func(err error) {
+			consumer(p, "records from integrators", bus.Consumer{
+				Group: inboundGroup, Topics: []string{event.InOffers}, Handle: inbound(endpoints.Receive, p.Bus),
+			}),
+			consumer(p, "decisions of matching", bus.Consumer{
+				Group: decisionGroup, Topics: []string{event.TopicMatching}, Handle: decisions(endpoints.Hired),
+			}),
+			{Name: "expiry of offers", Run: expiry(s, p.Store, p.Holder, expireEvery, func(err error) {
 				p.Log.Error("closing expired offers failed; tried again in a minute", slog.Any("error", err))
 			})},
 		},
 	}, nil
+}
+
+func consumer(p runtime.Platform, name string, c bus.Consumer) runtime.Actor {
+	return runtime.Actor{Name: name, Run: func(ctx context.Context) error { return p.Bus.Consume(ctx, c) }}
 }
