@@ -268,14 +268,6 @@ func (s *Scheme) Decide(from, decision string) (to string, ok bool) {
 // pathways. The local administrator and Masar's own services may act anywhere.
 var stageActors = []string{"counsellor", "officer", "employer"}
 
-// Exit codes of the programme; a scheme uses those that can happen in it.
-var knownExits = []string{
-	"NON_RETENU_PRESELECTION", "NIVEAU_LANGUE_INSUFFISANT", "ECHEC_FORMATION",
-	"NON_RETENU_EMPLOYEUR", "OFFRE_RETIREE", "REFUS_AT", "REFUS_VISA",
-	"INAPTITUDE_MEDICALE", "DESISTEMENT", "NON_DEPART", "RUPTURE_ESSAI",
-	"RUPTURE_CONTRAT", "NON_RETOUR", "PERTE_CONTACT", "DECES",
-}
-
 // Check reports every fault of a scheme: missing texts, codes that are not
 // defined or defined twice, stages that cannot be reached from the first or
 // from which the last cannot be reached, a placement that is not a stage.
@@ -375,13 +367,13 @@ func (s *Scheme) checkStages(fault func(string, ...any), text func(where, value 
 }
 
 func (s *Scheme) checkExits(fault func(string, ...any), text func(where, value string)) {
-	seen := map[string]bool{}
+	known, seen := ExitCodes(), map[string]bool{}
 	for i, e := range s.Exits {
 		where := fmt.Sprintf("exits[%d] (%s)", i, e.Code)
 		text(where+" label_fr", e.LabelFR)
 		text(where+" label_ar", e.LabelAR)
 		text(where+" label_en", e.LabelEN)
-		if !slices.Contains(knownExits, e.Code) {
+		if !slices.Contains(known, e.Code) {
 			fault("%s: the code is not one of the programme's exits", where)
 		}
 		if seen[e.Code] {
