@@ -46,6 +46,7 @@ const (
 	rebalanceTimeout = 30 * time.Second
 	watchEvery       = 30 * time.Second // for new partitions
 	monitorEvery     = 10 * time.Second
+	maxWait          = 2 * time.Second // of a fetch that finds nothing
 )
 
 func (k *Consumer) complete() error {
@@ -321,10 +322,12 @@ func (r *run) positions(ctx context.Context, gen *kafka.Generation) (map[topicPa
 // fetch moves the messages of one partition into the flow until ctx ends (nil),
 // or the position is not valid any more (error).
 func (r *run) fetch(ctx context.Context, f *flow, p *part, offset int64) error {
+	var wires conns
 	dialer := r.c.dialer()
+	dialer.DialFunc = wires.dial
 	reader := kafka.NewReader(kafka.ReaderConfig{
 		Brokers: r.c.cfg.Brokers, Topic: p.topic, Partition: p.partition, Dialer: dialer,
-		MinBytes: 1, MaxBytes: 4 << 20, MaxWait: 500 * time.Millisecond,
+		MinBytes: 1, MaxBytes: 4 << 20, MaxWait: maxWait,
 		QueueCapacity: 64, ReadLagInterval: -1,
 		ReadBackoffMin: 50 * time.Millisecond, ReadBackoffMax: time.Second, MaxAttempts: 5,
 		IsolationLevel: kafka.ReadCommitted, OffsetOutOfRangeError: true,
@@ -332,10 +335,11 @@ func (r *run) fetch(ctx context.Context, f *flow, p *part, offset int64) error {
 	})
 	r.closing.Add(1)
 	defer func() {
-		go func() { // waits for the fetch that is under way
+		go func() {
 			defer r.closing.Done()
 			_ = reader.Close()
 		}()
+		wires.close() // or Close would wait for the fetch that is under way
 	}()
 	if err := reader.SetOffset(offset); err != nil {
 		return err
@@ -503,10 +507,11 @@ func Attempt(ctx context.Context) (n, of int) {
 	return a.n, a.of
 }
 
-// conns knows the connections of one group, to cut them.
+// conns knows the connections that it dialed, to cut them.
 type conns struct {
-	mu   sync.Mutex
-	open map[*tracked]struct{}
+	mu     sync.Mutex
+	open   map[*tracked]struct{}
+	closed bool
 }
 
 type tracked struct {
@@ -522,6 +527,10 @@ func (cs *conns) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	t := &tracked{c, cs}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
+	if cs.closed {
+		_ = c.Close()
+		return nil, net.ErrClosed
+	}
 	if cs.open == nil {
 		cs.open = make(map[*tracked]struct{})
 	}
@@ -536,10 +545,19 @@ func (t *tracked) Close() error {
 	return t.Conn.Close()
 }
 
+// cut closes the connections that are open.
 func (cs *conns) cut() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for t := range cs.open {
 		_ = t.Conn.Close()
 	}
+}
+
+// close cuts and dials no more.
+func (cs *conns) close() {
+	cs.mu.Lock()
+	cs.closed = true
+	cs.mu.Unlock()
+	cs.cut()
 }

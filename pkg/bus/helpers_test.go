@@ -23,6 +23,7 @@ type cluster struct {
 // onEach runs a test on the embedded broker and, when MASAR_TEST_KAFKA is set,
 // on that cluster too.
 func onEach(t *testing.T, f func(t *testing.T, cl *cluster)) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		f(t, startEmbedded(t))

@@ -216,11 +216,15 @@ func (c *Client) lag(ctx context.Context, group string, topics []string) ([]Part
 	if err == nil {
 		err = resp.Error
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, kafka.GroupIdNotFound) { // a group that never committed
 		return nil, fmt.Errorf("read committed offsets: %w", err)
 	}
+	var offsets map[string][]kafka.OffsetFetchPartition
+	if resp != nil {
+		offsets = resp.Topics
+	}
 	committed := make(map[topicPartition]int64)
-	for topic, ps := range resp.Topics {
+	for topic, ps := range offsets {
 		for _, p := range ps {
 			if p.Error != nil {
 				return nil, fmt.Errorf("read committed offset of %s/%d: %w", topic, p.Partition, p.Error)
