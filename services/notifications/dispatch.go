@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	senders  = 4   // mails on their way at the same time
+	senders  = 8   // mails on their way at the same time
 	batch    = 200 // messages looked up at once
 	lease    = "notifications.dispatch"
 	leaseTTL = 30 * time.Second
@@ -65,11 +65,12 @@ func (d *Dispatcher) Wake() {
 	}
 }
 
-// Run sends until ctx ends.
+// Run sends until ctx ends, and then lets the carrier go.
 func (d *Dispatcher) Run(ctx context.Context) error {
+	defer func() { _ = d.Carrier.Close() }() // what was accepted is recorded
 	for ctx.Err() == nil {
 		if err := docstore.Hold(ctx, d.Store, lease, d.Holder, leaseTTL, d.loop); err != nil && ctx.Err() == nil {
-			d.Log.WarnContext(ctx, "dispatcher interrupted", "error", err)
+			d.Log.WarnContext(ctx, "dispatcher interrupted", "cause", err)
 			pause(ctx, d.wake, poll)
 		}
 	}
@@ -85,7 +86,7 @@ func (d *Dispatcher) loop(ctx context.Context) error {
 		case ctx.Err() != nil:
 		case err != nil:
 			outage = min(max(2*outage, poll), longest)
-			d.Log.WarnContext(ctx, "messages wait", "error", err, "pause", outage)
+			d.Log.WarnContext(ctx, "messages wait", "cause", err, "pause", outage)
 			pause(ctx, nil, outage)
 		default:
 			outage = 0
@@ -302,12 +303,12 @@ func (d *Dispatcher) finish(ctx context.Context, id string, attempt int, r resul
 		return nil
 	}
 	m := doc.Body
-	log := d.Log.With("message", id, "template", m.Template, "attempts", m.Attempts, "status", m.Status)
+	log := d.Log.With("message_id", id, "template", m.Template, "attempts", m.Attempts, "status", m.Status)
 	switch {
 	case m.Status == Planned:
-		log.InfoContext(ctx, "message will be tried again", "error", r.err, "next_attempt_at", m.NextAttemptAt)
+		log.InfoContext(ctx, "message will be tried again", "cause", r.err, "next_attempt_at", m.NextAttemptAt)
 	case m.Status == Failed:
-		log.WarnContext(ctx, "message given up", "error", r.err, "reason", m.Reason)
+		log.WarnContext(ctx, "message given up", "cause", r.err, "reason", m.Reason)
 	default:
 		log.DebugContext(ctx, "message settled", "reason", m.Reason)
 	}

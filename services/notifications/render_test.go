@@ -84,6 +84,19 @@ func TestGoldenTexts(t *testing.T) {
 	}
 }
 
+// TestReadme: the samples in README.md are what is sent.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, language := range Languages {
+		if m := sampleMail(t, StageEntered, language); !strings.Contains(string(readme), m.Subject+"\n\n"+strings.TrimSpace(m.Body)) {
+			t.Errorf("README.md does not show the text in %s as it is", language)
+		}
+	}
+}
+
 func TestGoldenMails(t *testing.T) {
 	for _, language := range Languages {
 		msg, err := sampleMail(t, StageEntered, language).compose()
