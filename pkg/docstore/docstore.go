@@ -280,29 +280,29 @@ type Engine interface {
 }
 
 // Option changes how Open opens an engine.
-type Option func(*options)
+type Option func(*settings)
 
-type options struct {
+type settings struct {
 	log    *slog.Logger
 	meter  metric.Meter
 	tracer trace.Tracer
 }
 
 // WithLog gives the engine a log. Default: none.
-func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+func WithLog(log *slog.Logger) Option { return func(o *settings) { o.log = log } }
 
 // WithMeter counts and times every operation (db.client.operation.duration).
-func WithMeter(m metric.Meter) Option { return func(o *options) { o.meter = m } }
+func WithMeter(m metric.Meter) Option { return func(o *settings) { o.meter = m } }
 
 // WithTracer makes a span of every operation that is part of a trace.
-func WithTracer(t trace.Tracer) Option { return func(o *options) { o.tracer = t } }
+func WithTracer(t trace.Tracer) Option { return func(o *settings) { o.tracer = t } }
 
 // Open opens a database by its address: "sqlite:PATH" (the file and its
 // directory are created when absent, readable by the owner only) or
 // "mongodb://HOST/DATABASE?..." (also mongodb+srv). It fails when the database
 // cannot be reached.
 func Open(ctx context.Context, uri string, opts ...Option) (Engine, error) {
-	o := options{log: slog.New(slog.DiscardHandler)}
+	o := settings{log: slog.New(slog.DiscardHandler)}
 	for _, opt := range opts {
 		opt(&o)
 	}

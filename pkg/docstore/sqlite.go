@@ -828,8 +828,8 @@ func (e *sqliteEngine) Close() error {
 // operating system gives it free when the process dies, so that a restart does
 // not wait for a lease to run out, and nobody else can have it while we live:
 // ttl is not needed here.
-func (e *sqliteEngine) Hold(ctx context.Context, name, _ string, _ time.Duration, run func(context.Context) error) error {
-	if err := checkLease(name); err != nil {
+func (e *sqliteEngine) Hold(ctx context.Context, name, _ string, ttl time.Duration, run func(context.Context) error) error {
+	if err := checkLease(name, ttl); err != nil {
 		return err
 	}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.ToSlash(e.path)}).EscapedPath()+"."+name+".lease")
