@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"masar.local/pkg/bus"
 	"masar.local/pkg/event"
 	"masar.local/pkg/reference"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
@@ -159,4 +160,40 @@ func TestDefaultPatience(t *testing.T) {
 	if age := now.Sub(noon); age < 60*time.Hour || age > p.Expiry {
 		t.Errorf("given up after %s and %d tries, want nearly %s", age, m.Attempts, p.Expiry)
 	}
+}
+
+// FuzzNews: whatever a message on the topic holds, it is planned, left alone or
+// refused for good; what is planned can be rendered.
+func FuzzNews(f *testing.F) {
+	f.Add("masar.candidates.v1.StageEntered", []byte(`{"candidateId":"c","scheme":"agri","schemeVersion":"1","to":"P07","person":{"governorate":"TN-71"}}`), int64(0))
+	f.Add("masar.candidates.v1.PathwayExited", []byte(`{"candidateId":"c","scheme":"soin","schemeVersion":"1","stage":"P06b","exit":"DECES"}`), int64(-1e9))
+	f.Add("masar.candidates.v1.PathwayOpened", []byte(`{"candidateId":"c","scheme":"agri","schemeVersion":"1","stage":"P02"}`), int64(1<<40))
+	f.Add("masar.candidates.v1.StageEntered", []byte(`{}`), int64(0))
+	r := renderer(f)
+	f.Fuzz(func(t *testing.T, kind string, data []byte, seconds int64) {
+		e, err := event.Decode(bus.Message{Key: []byte("p"), Value: data, Headers: []bus.Header{
+			{Key: "ce_specversion", Value: []byte("1.0")},
+			{Key: "ce_id", Value: []byte("e")},
+			{Key: "ce_source", Value: []byte("/candidates")},
+			{Key: "ce_type", Value: []byte(kind)},
+			{Key: "ce_subject", Value: []byte("p")},
+			{Key: "ce_time", Value: []byte(noon.Add(time.Duration(seconds % 1e10)).Format(time.RFC3339Nano))},
+			{Key: "content-type", Value: []byte("application/json")},
+		}})
+		if err != nil {
+			return
+		}
+		m, ok, err := Plan(reference.Schemes(), e, DefaultPolicy(), noon)
+		if err != nil || !ok {
+			return
+		}
+		if m.CandidateID == "" || m.settled() != (m.Status == Skipped) {
+			t.Fatalf("planned %+v", m)
+		}
+		for _, language := range Languages {
+			if _, _, err := r.Text(&m, "Zoé", language); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

@@ -119,7 +119,7 @@ func OpenCandidates(path string, o Options) (*List, error) {
 		case ".xlsx", ".xlsm":
 			o.Format = XLSX
 		default:
-			return nil, fmt.Errorf("%s: a list is a .csv or an .xlsx file, not %q", path, ext)
+			return nil, fmt.Errorf("a list is a .csv or an .xlsx file, not %q", ext)
 		}
 	}
 	f, err := os.Open(path)
@@ -128,7 +128,7 @@ func OpenCandidates(path string, o Options) (*List, error) {
 	}
 	l, err := Candidates(f, o)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
 	l.file = f
 	return l, nil
