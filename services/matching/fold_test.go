@@ -230,3 +230,59 @@ func TestSeats(t *testing.T) {
 		}
 	}
 }
+
+// Whatever an event says, it is folded, matched, scored and put into words
+// without a panic, and folding it again changes nothing.
+func FuzzFold(f *testing.F) {
+	empty := []proto.Message{
+		&candidatesv1.CandidateRegistered{}, &candidatesv1.PathwayOpened{}, &candidatesv1.StageEntered{},
+		&candidatesv1.PathwayExited{}, &employersv1.OfferOpened{}, &employersv1.PostFilled{}, &employersv1.EmployerUpdated{},
+	}
+	seed := func(kind uint8, m proto.Message) {
+		data, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(kind, data)
+	}
+	seed(0, &candidatesv1.CandidateRegistered{Profile: profileOf("TN-71", bothConsents...)})
+	seed(2, &candidatesv1.StageEntered{CandidateId: id(1), Scheme: "agri", SchemeVersion: "1", To: "P04"})
+	seed(4, &employersv1.OfferOpened{Terms: termsOf(id(500), -3)})
+	rules := testRules()
+	f.Fuzz(func(t *testing.T, kind uint8, data []byte) {
+		m := proto.Clone(empty[int(kind)%len(empty)])
+		if proto.Unmarshal(data, m) != nil {
+			return
+		}
+		s, o, employer := aSeeker(), anOffer(), &Employer{}
+		e := event.Event{Subject: id(1), Seq: 5, OccurredAt: at("2026-01-01"), Data: m}
+		switch kindOf(e) {
+		case aboutPerson:
+			s.apply(e)
+			if s.apply(e) {
+				t.Fatal("the same event changed a person twice")
+			}
+		case aboutOffer:
+			o.apply(e)
+			if o.apply(e) {
+				t.Fatal("the same event changed an offer twice")
+			}
+		case aboutEmployer:
+			employer.apply(e)
+			if employer.apply(e) {
+				t.Fatal("the same event changed an employer twice")
+			}
+		}
+		person, demand := rules.Person(s), rules.Demand(o, employer.Suspended)
+		for _, failure := range Failures(&Pair{Offer: &demand, Person: &person, Today: today, Kind: Shortlisted}) {
+			_ = failure.Why.Text()
+		}
+		parts := Score(rules.Weights, &demand, &person.Profile, today)
+		for _, part := range parts {
+			_ = part.Why.Text()
+			if part.Value < 0 || part.Value > 1000 {
+				t.Fatalf("part %s is %d", part.Name, part.Value)
+			}
+		}
+	})
+}

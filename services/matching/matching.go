@@ -280,7 +280,7 @@ func (r *Rules) Demand(o *Offer, suspended bool) Demand {
 		d.Accepts = nil // nobody's occupation is "", and an offer that names none fits nobody
 	}
 	if d.End == 0 && d.Start != 0 && o.Months > 0 {
-		d.End = d.Start.AddMonths(int(o.Months))
+		d.End = d.Start.AddMonths(int(min(o.Months, longestContract)))
 	}
 	for _, l := range o.Languages {
 		rank, _ := reference.CEFR(l.CEFR)
@@ -293,6 +293,9 @@ func (r *Rules) Demand(o *Offer, suspended bool) Demand {
 	}
 	return d
 }
+
+// longestContract bounds, in months, what is taken for the length of a contract.
+const longestContract = 1200
 
 // intern gives the one copy of a code, so that a hundred thousand people do not
 // carry a hundred thousand copies of "A1401".
