@@ -331,7 +331,14 @@ func TestMadeUpTokensDoNotHammerTheProvider(t *testing.T) {
 	}
 	p.keys = append(p.keys, jose.JSONWebKey{Key: ec.Public(), KeyID: "next"})
 	clock.Add(int64(11 * time.Second))
-	if _, err := v.Verify(t.Context(), sign(t, jose.ES256, ec, "next", claims)); err != nil {
+	// go-oidc may give one more caller the result of the fetch that has just ended.
+	err = nil
+	for range 100 {
+		if _, err = v.Verify(t.Context(), sign(t, jose.ES256, ec, "next", claims)); err == nil {
+			break
+		}
+	}
+	if err != nil {
 		t.Errorf("a new key after a rotation: %v", err)
 	}
 }
