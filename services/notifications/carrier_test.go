@@ -14,10 +14,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	gomail "github.com/wneessen/go-mail"
+	"pgregory.net/rapid"
 )
 
 // mailServer is an SMTP server in this process.
@@ -208,6 +210,26 @@ func TestMailArrivesAsWritten(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestSubject(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.StringMatching(`[ -~]{0,100}`), rapid.StringOfN(rapid.RuneFrom(nil, unicode.Arabic, unicode.Latin, unicode.Zs), 0, 100, -1)).Draw(t, "text")
+		header := "Subject: " + subject(text)
+		for line := range strings.SplitSeq(header, "\r\n") {
+			if len(line) > 76 || strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c > '~' }) {
+				t.Fatalf("a line is not fit for a header: %q", line)
+			}
+		}
+		m, err := mail.ReadMessage(strings.NewReader(header + "\r\n\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+		if err != nil || got != text && got != strings.TrimSpace(text) {
+			t.Fatalf("%q reads back as %q, %v", text, got, err)
+		}
+	})
 }
 
 func TestSMTPErrors(t *testing.T) {

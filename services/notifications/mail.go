@@ -2,11 +2,13 @@ package notifications
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/mail"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	gomail "github.com/wneessen/go-mail"
 )
@@ -64,12 +66,39 @@ func (m Mail) compose() (*gomail.Msg, error) {
 	}
 	msg.SetMessageIDWithValue(m.header())
 	msg.SetDateWithValue(m.Date.UTC())
-	msg.Subject(m.Subject)
+	msg.SetGenHeaderPreformatted(gomail.HeaderSubject, subject(m.Subject))
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no holiday answers
 	msg.SetGenHeader("Content-Language", m.Language)
 	// Lines of a text end with CR LF before they are encoded (RFC 2045, 6.8).
 	msg.SetBodyString(gomail.TypeTextPlain, strings.ReplaceAll(m.Body, "\n", "\r\n"))
 	return msg, nil
+}
+
+// subject encodes a subject in words that leave the first of them room beside
+// the header's name (RFC 2047: 76 characters a line). The library would begin
+// with an empty line, which many programs show as a leading space.
+func subject(text string) string {
+	const (
+		line = 60 // characters of a subject that needs no encoding
+		most = 39 // bytes of a word, 52 characters in base64
+	)
+	text = strings.ToValidUTF8(text, "\ufffd")
+	if len(text) <= line && !strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) && !strings.Contains(text, "=?") {
+		return text
+	}
+	var words []string
+	for text != "" {
+		end := 0
+		for i, c := range text {
+			if i+utf8.RuneLen(c) > most {
+				break
+			}
+			end = i + utf8.RuneLen(c)
+		}
+		words = append(words, "=?UTF-8?B?"+base64.StdEncoding.EncodeToString([]byte(text[:end]))+"?=")
+		text = text[end:]
+	}
+	return strings.Join(words, "\r\n ")
 }
 
 // address checks that a text is one bare e-mail address.
