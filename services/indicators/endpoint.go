@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"masar.local/pkg/api"
 	"masar.local/pkg/event"
@@ -23,7 +24,7 @@ type Endpoints struct {
 	Summary    api.Endpoint[struct{}, Summary]
 	Facts      api.Endpoint[FactsQuery, factsAnswer]
 	Freshness  api.Endpoint[struct{}, Freshness]
-	Verify     api.Endpoint[struct{}, Verification]
+	Verify     api.Endpoint[struct{}, verifyAnswer]
 }
 
 // ValuesRequest is a query with the format of its answer.
@@ -71,7 +72,9 @@ func NewEndpoints(s Service) Endpoints {
 			return factsAnswer{facts}, err
 		},
 		Freshness: nothingAsked(s.Freshness),
-		Verify:    nothingAsked(s.Verify),
+		Verify: func(ctx context.Context, _ struct{}) (verifyAnswer, error) {
+			return verifyAnswer{func() (Verification, error) { return s.Verify(ctx) }}, nil
+		},
 	}
 }
 
@@ -100,6 +103,51 @@ func (a factsAnswer) Stream(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// verifyAnswer is the outcome of a recount as JSON. A recount of many facts takes
+// longer than a server waits for an answer, so a space, which JSON allows, is sent
+// now and then while it goes on.
+type verifyAnswer struct {
+	verify func() (Verification, error)
+}
+
+const keepAlive = 10 * time.Second
+
+// ContentType of the answer.
+func (verifyAnswer) ContentType() string { return "application/json" }
+
+// Stream verifies and writes the outcome.
+func (a verifyAnswer) Stream(w io.Writer) error {
+	type outcome struct {
+		v   Verification
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		v, err := a.verify()
+		done <- outcome{v, err}
+	}()
+	tick := time.NewTicker(keepAlive)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if _, err := io.WriteString(w, " "); err != nil {
+				return err // the caller is gone; the recount ends with its context
+			}
+			if f, ok := w.(interface{ Flush() }); ok {
+				f.Flush()
+			}
+		case o := <-done:
+			if o.err != nil {
+				return o.err
+			}
+			to := json.NewEncoder(w)
+			to.SetEscapeHTML(false)
+			return to.Encode(o.v)
+		}
+	}
 }
 
 // valuesCSV writes a series as CSV (RFC 4180, UTF-8, with a header): one line for

@@ -142,7 +142,7 @@ func (v *view) Cells(d *Definition, q Query) ([]Cell, error) {
 type tally struct {
 	n      int
 	sum    int64
-	people map[uint32]struct{}
+	people []uint32 // with repetitions
 	values []int64
 }
 
@@ -161,7 +161,7 @@ func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
 	for _, span := range spans {
 		cells := map[uint64]*tally{}
 		if len(q.By) == 0 {
-			cells[0] = &tally{people: map[uint32]struct{}{}}
+			cells[0] = &tally{}
 		}
 		for ; i < len(v.order) && v.occurred[v.order[i]] < span.end; i++ {
 			row := v.order[i]
@@ -171,7 +171,7 @@ func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
 			key := cut.key(row)
 			t := cells[key]
 			if t == nil {
-				t = &tally{people: map[uint32]struct{}{}}
+				t = &tally{}
 				cells[key] = t
 			}
 			t.n++
@@ -182,15 +182,15 @@ func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
 				t.values = append(t.values, number[row])
 			}
 			if p := v.person[row]; p != 0 {
-				t.people[p] = struct{}{}
+				t.people = append(t.people, p)
 			}
 		}
 		start := len(out)
 		for key, t := range cells {
-			c := Cell{Period: span.label, Codes: cut.codes(key), N: t.n, People: len(t.people)}
+			c := Cell{Period: span.label, Codes: cut.codes(key), N: t.n, People: different(t.people)}
 			switch d.Measure {
 			case DistinctPeople:
-				c.Value = float64(len(t.people))
+				c.Value = float64(c.People)
 			case Count:
 				c.Value = float64(t.n)
 			case Sum:
@@ -207,6 +207,12 @@ func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
 		sortCells(out[start:])
 	}
 	return out
+}
+
+// different counts the different people; it sorts the list.
+func different(people []uint32) int {
+	slices.Sort(people)
+	return len(slices.Compact(people))
 }
 
 // holding is what one cell of a stock is made of.
@@ -254,6 +260,7 @@ func (v *view) stock(d *Definition, q Query, spans []period) []Cell {
 	}
 
 	var out []Cell
+	var touched []uint32 // subjects whose history grew in the period
 	i := 0
 	for _, span := range spans {
 		for ; i < len(v.order) && v.occurred[v.order[i]] < span.end; i++ {
@@ -263,18 +270,21 @@ func (v *view) stock(d *Definition, q Query, spans []period) []Cell {
 				continue
 			}
 			s := v.subject[row]
+			touched = append(touched, s)
 			if leaves[kind] {
 				if left[s] == noRow || v.later(row, left[s]) {
 					left[s] = row
 				}
-			} else {
-				if state[s] == noRow || v.later(row, state[s]) {
-					state[s] = row
-				}
-				if enters[kind] && (entered[s] == noRow || v.later(row, entered[s])) {
-					entered[s] = row
-				}
+				continue
 			}
+			if state[s] == noRow || v.later(row, state[s]) {
+				state[s] = row
+			}
+			if enters[kind] && (entered[s] == noRow || v.later(row, entered[s])) {
+				entered[s] = row
+			}
+		}
+		for _, s := range touched {
 			now := state[s]
 			if left[s] != noRow && (entered[s] == noRow || v.later(left[s], entered[s])) {
 				now = noRow // it left, and has not come back
@@ -283,7 +293,7 @@ func (v *view) stock(d *Definition, q Query, spans []period) []Cell {
 				now = noRow
 			}
 			if now == counted[s] {
-				continue
+				continue // nor when it is met a second time
 			}
 			if counted[s] != noRow {
 				count(counted[s], -1)
@@ -293,6 +303,7 @@ func (v *view) stock(d *Definition, q Query, spans []period) []Cell {
 			}
 			counted[s] = now
 		}
+		touched = touched[:0]
 		start := len(out)
 		for key, h := range cells {
 			c := Cell{Period: span.label, Codes: cut.codes(key), N: h.n, People: len(h.people)}

@@ -12,9 +12,14 @@ import (
 // Group is the consumer group: replicas share the partitions.
 const Group = "masar.indicators"
 
-// workers is how many events are folded at the same time. The store commits in
-// groups, so the more wait for it together, the more it writes at once.
-const workers = 256
+// workers is how many events are folded at the same time, and inFlight how many
+// are held. The store commits in groups: the more events wait for it together, the
+// more it writes at once. Neighbours on a topic often have the same key, and those
+// wait for each other, so many more are held than are folded.
+const (
+	workers  = 512
+	inFlight = 1024
+)
 
 // topics are those that are folded.
 func topics() (names []string) {
@@ -30,7 +35,7 @@ func consumer(e Endpoints) bus.Consumer {
 		Group:   Group,
 		Topics:  topics(),
 		Handle:  bus.NewSubscriber(e.Fold, decode, bus.SubscriberErrors(verdict)),
-		Workers: workers,
+		Workers: workers, InFlight: inFlight,
 	}
 }
 

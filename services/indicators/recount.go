@@ -24,106 +24,171 @@ func Recount(d *Definition, dims []Dimension, facts iter.Seq[Fact], q Query) []C
 			once = append(once, f)
 		}
 	}
-	return recount(d, dims, relevantTo(d, once), q)
+	return evidenceOf(d, dims, once).recount(q)
 }
 
-// dated is a fact with the local day on which it happened.
-type dated struct {
+// evidence is what a definition looks at, prepared for any number of recounts.
+type evidence struct {
+	definition *Definition
+	names      []string // the dimensions that it may be asked for
+	facts      []witness
+	history    map[string][]witness // of a stock: by subject, in the subject's own order
+}
+
+// witness is a fact with the local day on which it happened, and the codes under
+// which it counts, one for each name of the evidence.
+type witness struct {
 	*Fact
-	day string
+	day   string
+	codes []string
 }
 
-// relevantTo keeps the facts that the definition looks at.
-func relevantTo(d *Definition, facts []Fact) (out []dated) {
-	days := map[string]string{} // each text once: they are many facts of few days
+// evidenceOf takes the facts that the definition looks at, each of which is there
+// once.
+func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
+	e := evidence{definition: d, names: slices.Clone(d.Dimensions)}
+	for name := range d.Select.Where {
+		e.names = append(e.names, name)
+	}
+	texts := map[string]string{} // each day is kept once: they are many facts of few days
+	kinds := d.Select.All()
 	for i, f := range facts {
-		if !slices.Contains(d.Select.All(), f.Kind) {
+		if !slices.Contains(kinds, f.Kind) {
 			continue
 		}
-		day := f.OccurredAt.In(tunis).Format("2006-01-02")
-		if days[day] == "" {
-			days[day] = day
+		w := witness{Fact: &facts[i], day: f.OccurredAt.In(tunis).Format("2006-01-02")}
+		if texts[w.day] == "" {
+			texts[w.day] = w.day
 		}
-		out = append(out, dated{&facts[i], days[day]})
+		w.day = texts[w.day]
+		for _, name := range e.names {
+			w.codes = append(w.codes, codeOf(d, dims, w.Fact, name))
+		}
+		e.facts = append(e.facts, w)
 	}
-	return out
+	if d.Measure == Stock {
+		e.history = map[string][]witness{}
+		for _, w := range e.facts {
+			e.history[w.Subject] = append(e.history[w.Subject], w)
+		}
+		for _, h := range e.history {
+			slices.SortFunc(h, func(a, b witness) int {
+				return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.OccurredAt.Compare(b.OccurredAt), strings.Compare(a.ID, b.ID))
+			})
+		}
+	}
+	return e
 }
 
-// recount counts facts that the definition looks at, each of which is there once.
-func recount(d *Definition, dims []Dimension, facts []dated, q Query) []Cell {
+// codeOf is the code under which a fact counts in a dimension of the definition.
+func codeOf(d *Definition, dims []Dimension, f *Fact, name string) string {
+	if other, ok := d.From[name]; ok {
+		name = other
+	}
+	raw := f.Code(name)
+	if raw == "" {
+		return Unknown
+	}
+	for _, dim := range dims {
+		if dim.Code == name && dim.Codes != nil && !slices.Contains(dim.Codes, raw) {
+			return Other
+		}
+	}
+	return raw
+}
+
+// recount answers one query.
+func (e evidence) recount(q Query) []Cell {
 	from, to := q.From, q.To
 	if from == "" {
 		from = q.Today
-		for _, f := range facts {
-			from = min(from, f.day)
+		for _, w := range e.facts {
+			from = min(from, w.day)
 		}
 	}
 	if to == "" {
 		to = q.Today
-		for _, f := range facts {
-			to = max(to, f.day)
+		for _, w := range e.facts {
+			to = max(to, w.day)
 		}
-	}
-	if d.Measure == Stock {
-		return recountStock(d, dims, facts, q, from, to)
-	}
-	groups := map[string][]*Fact{} // by period and codes
-	for _, f := range facts {
-		if f.day < from || f.day > to || !wanted(d, dims, f.Fact, q) {
-			continue
-		}
-		if _, has := f.Number(d.Of); d.Of != "" && !has {
-			continue
-		}
-		key := cellKey(labelOf(f.day, q.Grain), codesOf(d, dims, f.Fact, q))
-		groups[key] = append(groups[key], f.Fact)
 	}
 	var cells []Cell
-	for key, group := range groups {
-		cells = append(cells, figure(d, key, group))
+	if e.definition.Measure == Stock {
+		for _, end := range lastDays(q.Grain, from, to) {
+			cells = append(cells, e.figures(q, labelOf(end, q.Grain), e.presentAt(end))...)
+		}
+	} else {
+		periods := map[string][]witness{}
+		for _, w := range e.facts {
+			if _, has := w.Number(e.definition.Of); e.definition.Of != "" && !has {
+				continue
+			}
+			if w.day >= from && w.day <= to {
+				label := labelOf(w.day, q.Grain)
+				periods[label] = append(periods[label], w)
+			}
+		}
+		for label, list := range periods {
+			cells = append(cells, e.figures(q, label, list)...)
+		}
 	}
 	return inOrder(cells)
 }
 
-func recountStock(d *Definition, dims []Dimension, facts []dated, q Query, from, to string) []Cell {
-	history := map[string][]dated{} // by subject
-	for _, f := range facts {
-		history[f.Subject] = append(history[f.Subject], f)
-	}
-	for _, h := range history {
-		slices.SortFunc(h, func(a, b dated) int {
-			return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.OccurredAt.Compare(b.OccurredAt), strings.Compare(a.ID, b.ID))
-		})
-	}
-	var cells []Cell
-	for _, end := range lastDays(q.Grain, from, to) {
-		groups := map[string][]*Fact{}
-		for _, h := range history {
-			var present *Fact
-			gone := false
-			for _, f := range h {
-				if f.day > end {
-					continue // not yet
-				}
-				switch {
-				case slices.Contains(d.Select.Leaves, f.Kind):
-					present, gone = nil, true
-				case slices.Contains(d.Select.Enters, f.Kind):
-					present, gone = f.Fact, false
-				case !gone:
-					present = f.Fact
-				}
-			}
-			if present != nil && wanted(d, dims, present, q) {
-				key := cellKey(labelOf(end, q.Grain), codesOf(d, dims, present, q))
-				groups[key] = append(groups[key], present)
+// presentAt is what is there at the end of a day: for each subject the fact that
+// describes it then.
+func (e evidence) presentAt(end string) (list []witness) {
+	sel := e.definition.Select
+	for _, h := range e.history {
+		present, gone := -1, false
+		for i, w := range h {
+			switch {
+			case w.day > end: // not yet
+			case slices.Contains(sel.Leaves, w.Kind):
+				present, gone = -1, true
+			case slices.Contains(sel.Enters, w.Kind):
+				present, gone = i, false
+			case !gone:
+				present = i
 			}
 		}
-		for key, group := range groups {
-			cells = append(cells, figure(d, key, group))
+		if present >= 0 {
+			list = append(list, h[present])
 		}
 	}
-	return inOrder(cells)
+	return list
+}
+
+// figures makes the cells of one period.
+func (e evidence) figures(q Query, label string, list []witness) (cells []Cell) {
+	groups := map[string][]*Fact{}
+	var place []int // of the dimensions of By
+	for _, name := range q.By {
+		place = append(place, slices.Index(e.names, name))
+	}
+	for _, w := range list {
+		if !e.wanted(w, e.definition.Select.Where) || !e.wanted(w, q.Only) {
+			continue
+		}
+		key := label
+		for _, i := range place {
+			key += "\x00" + w.codes[i]
+		}
+		groups[key] = append(groups[key], w.Fact)
+	}
+	for key, group := range groups {
+		cells = append(cells, figure(e.definition, key, group))
+	}
+	return cells
+}
+
+func (e evidence) wanted(w witness, only map[string][]string) bool {
+	for name, codes := range only {
+		if !slices.Contains(codes, w.codes[slices.Index(e.names, name)]) {
+			return false
+		}
+	}
+	return true
 }
 
 // figure is the cell of a group of facts.
@@ -186,45 +251,6 @@ func lastDays(g Grain, from, to string) (last []string) {
 		at = at.AddDate(0, 0, 1)
 	}
 	return last
-}
-
-// codeOf is the code under which a fact counts in a dimension of the definition.
-func codeOf(d *Definition, dims []Dimension, f *Fact, name string) string {
-	if other, ok := d.From[name]; ok {
-		name = other
-	}
-	raw := f.Code(name)
-	if raw == "" {
-		return Unknown
-	}
-	for _, dim := range dims {
-		if dim.Code == name && dim.Codes != nil && !slices.Contains(dim.Codes, raw) {
-			return Other
-		}
-	}
-	return raw
-}
-
-func codesOf(d *Definition, dims []Dimension, f *Fact, q Query) []string {
-	var codes []string
-	for _, name := range q.By {
-		codes = append(codes, codeOf(d, dims, f, name))
-	}
-	return codes
-}
-
-func wanted(d *Definition, dims []Dimension, f *Fact, q Query) bool {
-	for name, codes := range d.Select.Where {
-		if !slices.Contains(codes, codeOf(d, dims, f, name)) {
-			return false
-		}
-	}
-	for name, codes := range q.Only {
-		if !slices.Contains(codes, codeOf(d, dims, f, name)) {
-			return false
-		}
-	}
-	return true
 }
 
 func cellKey(period string, codes []string) string {

@@ -2,7 +2,10 @@ package indicators
 
 import (
 	"context"
+	"errors"
 	"math"
+	"runtime"
+	"sync"
 	"time"
 
 	"masar.local/pkg/access"
@@ -79,30 +82,49 @@ func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
 }
 
 // verify recounts every check of every definition and compares it with what is
-// served.
+// served; the definitions are shared out among the processors.
 func verify(ctx context.Context, defs Definitions, dims []Dimension, facts []Fact, today string, served func(*Definition, Query) ([]Cell, error)) (Verification, error) {
+	parts := make([]Verification, len(defs))
+	errs := make([]error, len(defs))
+	todo := make(chan int, len(defs))
+	for i := range defs {
+		todo <- i
+	}
+	close(todo)
+	var working sync.WaitGroup
+	for range min(len(defs), runtime.GOMAXPROCS(0)) {
+		working.Go(func() {
+			for i := range todo {
+				parts[i], errs[i] = verifyOne(ctx, defs[i], dims, facts, today, served)
+			}
+		})
+	}
+	working.Wait()
 	out := Verification{Facts: len(facts), Differences: []Difference{}}
-	for _, d := range defs {
-		relevant := relevantTo(d, facts)
-		for _, q := range Checks(d, today) {
-			if err := ctx.Err(); err != nil {
-				return out, err
-			}
-			cells, err := served(d, q)
-			if err != nil {
-				return out, err
-			}
-			recounted := recount(d, dims, relevant, q)
-			out.Queries++
-			out.Cells += max(len(cells), len(recounted))
-			for _, diff := range Compare(d, q, cells, recounted) {
-				out.Different++
-				if len(out.Differences) < mostDifferences {
-					out.Differences = append(out.Differences, diff)
-				}
-			}
-		}
+	for _, p := range parts {
+		out.Queries += p.Queries
+		out.Cells += p.Cells
+		out.Different += len(p.Differences)
+		out.Differences = append(out.Differences, p.Differences[:min(len(p.Differences), mostDifferences-len(out.Differences))]...)
 	}
 	out.Clean = out.Different == 0
+	return out, errors.Join(errs...)
+}
+
+func verifyOne(ctx context.Context, d *Definition, dims []Dimension, facts []Fact, today string, served func(*Definition, Query) ([]Cell, error)) (out Verification, err error) {
+	evidence := evidenceOf(d, dims, facts)
+	for _, q := range Checks(d, today) {
+		if err := ctx.Err(); err != nil {
+			return out, err
+		}
+		cells, err := served(d, q)
+		if err != nil {
+			return out, err
+		}
+		recounted := evidence.recount(q)
+		out.Queries++
+		out.Cells += max(len(cells), len(recounted))
+		out.Differences = append(out.Differences, Compare(d, q, cells, recounted)...)
+	}
 	return out, nil
 }
