@@ -161,7 +161,7 @@ func cleanPlace(path string, commune, postcode, departement *string) (wrong []ap
 	return wrong
 }
 
-var phonePattern = regexp.MustCompile(`^\+[1-9]\d{6,14}$`)
+var e164Pattern = regexp.MustCompile(`^\+[1-9]\d{6,14}$`)
 
 func (c *Contact) clean() (wrong []api.Field) {
 	add := func(name, code, reason string) {
@@ -178,7 +178,7 @@ func (c *Contact) clean() (wrong []api.Field) {
 	}
 	if c.Phone != "" {
 		c.Phone = strings.NewReplacer(" ", "", ".", "", "-", "", "(0)", "").Replace(c.Phone)
-		if !phonePattern.MatchString(c.Phone) {
+		if !e164Pattern.MatchString(c.Phone) {
 			add("phone", "phone", "an international number expected, as in +33 4 74 00 00 00")
 		}
 	}

@@ -104,12 +104,46 @@ func readFranceTravail(raw []byte) (c Content, wrong []Note) {
 	return c, nil
 }
 
-// contactPattern finds e-mail addresses and French telephone numbers.
-var contactPattern = regexp.MustCompile(`[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?:\+33|\b0033|\b0)[\s\x{00a0}]?[1-9](?:[\s\x{00a0}.-]?\d{2}){4}\b`)
+var (
+	mailPattern  = regexp.MustCompile(`[\w.+-]+@[\w-]+(?:\.[\w-]+)+`)
+	phonePattern = regexp.MustCompile(`^(?:\+33|0033|0)[\s\x{00a0}]?[1-9](?:[\s\x{00a0}.-]?\d{2}){4}\b`)
+)
 
-// withoutContacts takes out of a free text whom to write to or call: it is
-// somebody's personal data, and nothing here needs it.
-func withoutContacts(text string) string { return contactPattern.ReplaceAllString(text, "[retiré]") }
+// longestPhone is a French number with a sign between all its parts, in bytes.
+const longestPhone = 32
+
+// withoutContacts takes the e-mail addresses and French telephone numbers out of
+// a free text: they are somebody's personal data, and nothing here needs them.
+func withoutContacts(text string) string {
+	const gone = "[retiré]"
+	if strings.Contains(text, "@") {
+		text = mailPattern.ReplaceAllString(text, gone)
+	}
+	var b strings.Builder
+	kept := 0
+	for i := 0; i < len(text); i++ {
+		// A number begins with 0 or +, and not within another word or number.
+		if text[i] != '0' && text[i] != '+' || text[i] == '0' && i > 0 && isWord(text[i-1]) {
+			continue
+		}
+		at := phonePattern.FindStringIndex(text[i:min(len(text), i+longestPhone)])
+		if at == nil {
+			continue
+		}
+		b.WriteString(text[kept:i])
+		b.WriteString(gone)
+		kept = i + at[1]
+		i = kept - 1
+	}
+	if kept == 0 {
+		return text
+	}
+	return b.String() + text[kept:]
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
 
 var placePattern = regexp.MustCompile(`^\s*(\d{2,3}|2[ABab])\s*-\s*\S`)
 
