@@ -163,7 +163,9 @@ func FuzzOpenField(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := openField(key, "p", "f", data)
-		if err == nil && !bytes.Equal(data, sealed) {
+		// Nothing else was ever sealed with this key (each worker of the fuzzer
+		// seals the seed with a nonce of its own).
+		if err == nil && got != "value" {
 			t.Fatalf("a forged value opened as %q", got)
 		}
 	})

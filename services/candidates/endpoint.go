@@ -1,7 +1,9 @@
 package candidates
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -259,7 +261,7 @@ func card(d *docstore.Doc[Candidate]) Card {
 type Contact struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
-	NameAR   string   `json:"name_ar,omitempty"`
+	NameAR   string   `json:"name_ar"`
 	Email    string   `json:"email,omitempty"`
 	Phone    string   `json:"phone,omitempty"`
 	Language string   `json:"language"`
@@ -268,21 +270,12 @@ type Contact struct {
 
 func contact(d *docstore.Doc[Candidate]) Contact {
 	c := &d.Body
-	join := func(given, family string) string {
-		switch {
-		case given == "":
-			return family
-		case family == "":
-			return given
-		}
-		return given + " " + family
-	}
+	join := func(given, family string) string { return strings.TrimSpace(given + " " + family) }
 	k := Contact{
-		ID: d.ID, Name: join(c.GivenName, c.FamilyName), NameAR: join(c.GivenNameAR, c.FamilyNameAR),
-		Email: c.Email, Phone: c.Phone, Language: c.Language, Consents: c.Consents,
-	}
-	if k.Name == "" {
-		k.Name = k.NameAR
+		ID: d.ID, Email: c.Email, Phone: c.Phone, Language: c.Language, Consents: c.Consents,
+		// A name that is known in one script only is better than none.
+		Name:   join(cmp.Or(c.GivenName, c.GivenNameAR), cmp.Or(c.FamilyName, c.FamilyNameAR)),
+		NameAR: join(cmp.Or(c.GivenNameAR, c.GivenName), cmp.Or(c.FamilyNameAR, c.FamilyName)),
 	}
 	if k.Consents == nil {
 		k.Consents = []string{}
