@@ -144,9 +144,9 @@ type tally struct {
 }
 
 type offerState struct {
-	seq         int64
-	open        bool
-	left, total float64
+	seq    int64
+	closed bool // for good, whatever is updated or filled late
+	left   float64
 }
 
 func newTally() *tally {
@@ -181,19 +181,19 @@ func (t *tally) add(line runtime.JournalLine) {
 	case "masar.candidates.v1.PathwayExited":
 		t.exited++
 	case "masar.employers.v1.OfferOpened", "masar.employers.v1.OfferUpdated", "masar.employers.v1.PostFilled", "masar.employers.v1.OfferClosed":
-		if line.Seq > t.offers[line.Key].seq {
-			t.offers[line.Key] = offerState{
-				seq: line.Seq, open: kind != "masar.employers.v1.OfferClosed",
-				left: data.Terms.Posts - data.Terms.Filled, total: data.Terms.Posts,
-			}
+		o := t.offers[line.Key]
+		o.closed = o.closed || kind == "masar.employers.v1.OfferClosed"
+		if line.Seq > o.seq {
+			o.seq, o.left = line.Seq, max(data.Terms.Posts-data.Terms.Filled, 0)
 		}
+		t.offers[line.Key] = o
 	}
 }
 
 func (t *tally) figures() map[string]float64 {
 	open, posts := 0.0, 0.0
 	for _, o := range t.offers {
-		if o.open {
+		if !o.closed {
 			open++
 			posts += o.left
 		}
