@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -182,7 +183,12 @@ func BenchmarkDurableCommands(b *testing.B) {
 					b.Error(err)
 					return
 				}
+				_, err = io.Copy(io.Discard, res.Body) // or the connection is not used again
 				res.Body.Close()
+				if err != nil {
+					b.Error(err)
+					return
+				}
 				// Two writers may meet on one pathway and one be refused: rare.
 				if res.StatusCode != 200 && res.StatusCode != 409 {
 					b.Errorf("status %d", res.StatusCode)
