@@ -157,6 +157,19 @@ func TestAStuckConsumerIsNotReadyAndIsSaidWhy(t *testing.T) {
 	}
 }
 
+func TestAStoreThatIsGoneIsNotReady(t *testing.T) {
+	p := platform(t, t.TempDir(), startBroker(t).Addr(), nil)
+	r := start(t, Options{StopTimeout: 2 * time.Second}, small(p, nil, nil))
+	r.untilReady(t)
+	if err := p.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "not ready", func() (bool, string) {
+		status, body := get(t, r.url+"/healthz/ready")
+		return status == 503 && strings.Contains(body, `"toy/store","ok":false,"reason":`), body
+	})
+}
+
 func TestAnOutboxThatDoesNotDrainIsNotReady(t *testing.T) {
 	broker := startBroker(t)
 	p := platform(t, t.TempDir(), broker.Addr(), nil)

@@ -7,7 +7,6 @@ package telemetry
 // Metrics of HTTP, by the stable semantic conventions.
 const (
 	HTTPServerDuration = "http.server.request.duration" // s, histogram
-	HTTPClientDuration = "http.client.request.duration" // s, histogram
 )
 
 // Attributes of HTTP.
@@ -25,8 +24,6 @@ const (
 	DBSystem     = "db.system.name"
 	DBCollection = "db.collection.name"
 	DBOperation  = "db.operation.name"
-	DBNamespace  = "db.namespace"
-	DBStatus     = "db.response.status_code"
 )
 
 // Metrics and attributes of messages. The conventions are still in development
@@ -57,29 +54,19 @@ const (
 	ConsumerOffset   = "masar.consumer.committed"     // committed offset of a partition, gauge
 	ConsumerInFlight = "masar.consumer.in_flight"     // messages fetched and not yet handled, gauge
 	DeadLetters      = "masar.consumer.dead_letters"  // counter
-	LeaseHeld        = "masar.lease.held"             // 1 while this process holds the lease, gauge
 	Ready            = "masar.ready"                  // 1 while ready, by check, gauge
 	Messages         = "masar.notifications.messages" // messages to people that were sent or given up, counter
 	MessageWait      = "masar.notifications.wait"     // s from planning a message to its acceptance, histogram
 	KPIPrefix        = "masar.kpi."                   // + an indicator's code: its present value, gauge
 )
 
-// Attributes of our own. None may name or number a person.
+// Attributes of our own. None may name or number a person. The indicators' gauges
+// have their dimensions besides (scheme, sector, sex ...), which their definitions
+// name.
 const (
-	Service     = "masar.service"
-	Collection  = "masar.collection"
-	Topic       = "masar.topic"
-	Group       = "masar.group"
-	Reason      = "masar.reason"
-	CheckName   = "masar.check"
-	Lease       = "masar.lease"
-	Scheme      = "scheme"
-	Sector      = "sector"
-	Governorate = "governorate"
-	Sex         = "sex"
-	Stage       = "stage"
-	Month       = "month"
-	Exit        = "exit"
+	Collection = "masar.collection"
+	Reason     = "masar.reason"
+	CheckName  = "masar.check"
 
 	// Of messages to people.
 	MessageStatus   = "masar.message.status"
