@@ -25,13 +25,21 @@ func Suppress(cells []Cell, least int) []bool {
 	if least <= 1 {
 		return hidden
 	}
-	lines := map[string][]int{}
+	// The lines in the order of the cells: the same table must always hide the same,
+	// or what one answer hides another would show.
+	place := map[string]int{}
+	var lines [][]int
 	for i, c := range cells {
 		hidden[i] = c.People < least
 		for d := range c.Codes {
 			line := append([]string{c.Period, strings.Repeat("|", d)}, slices.Delete(slices.Clone(c.Codes), d, d+1)...)
 			key := strings.Join(line, "\x00")
-			lines[key] = append(lines[key], i)
+			n, ok := place[key]
+			if !ok {
+				n = len(lines)
+				place[key], lines = n, append(lines, nil)
+			}
+			lines[n] = append(lines[n], i)
 		}
 	}
 	// Hiding a cell for one line may open a question in another: again until
