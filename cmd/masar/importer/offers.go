@@ -147,14 +147,8 @@ func (s *offerScanner) lines() error {
 		}
 		at := s.here()
 		s.start()
-		for {
-			c, err := s.next()
-			if errors.Is(err, io.EOF) || c == '\n' {
-				break
-			}
-			if err != nil {
-				return err
-			}
+		if _, err := s.until("\n"); end(err) != nil {
+			return err
 		}
 		if err := s.finish(at); err != nil {
 			return err
@@ -294,23 +288,11 @@ func (s *offerScanner) value() error {
 		return s.text()
 	case '{', '[':
 	default: // a number or a word
-		for {
-			c, err := s.peek()
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			switch c {
-			case ',', ']', '}', ' ', '\t', '\r', '\n':
-				return nil
-			}
-			_, _ = s.next()
-		}
+		_, err := s.until(",]} \t\r\n")
+		return end(err)
 	}
 	for depth := 0; ; {
-		if c, err = s.peek(); err != nil {
+		if c, err = s.until(`"{}[]`); err != nil {
 			return err
 		}
 		switch c {
@@ -335,17 +317,16 @@ func (s *offerScanner) value() error {
 func (s *offerScanner) text() error {
 	_, _ = s.next()
 	for {
-		c, err := s.next()
+		c, err := s.until(`"\`)
 		if err != nil {
 			return err
 		}
-		switch c {
-		case '\\':
-			if _, err := s.next(); err != nil {
-				return err
-			}
-		case '"':
+		_, _ = s.next()
+		if c == '"' {
 			return nil
+		}
+		if _, err := s.next(); err != nil {
+			return err
 		}
 	}
 }
@@ -448,22 +429,41 @@ func (s *offerScanner) peek() (byte, error) {
 
 // next reads one byte.
 func (s *offerScanner) next() (byte, error) {
-	c, err := s.in.ReadByte()
+	ahead, err := s.in.Peek(1)
 	if err != nil {
 		return 0, err
 	}
-	s.offset++
-	if c == '\n' {
-		s.line++
-	}
-	if s.keep {
-		if s.row.Len() >= s.most {
-			s.over = true
-		} else {
-			s.row.WriteByte(c)
-		}
-	}
+	c := ahead[0]
+	s.take(ahead)
 	return c, nil
+}
+
+// until passes over everything before the next byte of the set and shows it.
+func (s *offerScanner) until(set string) (byte, error) {
+	for {
+		if _, err := s.in.Peek(1); err != nil {
+			return 0, err
+		}
+		ahead, _ := s.in.Peek(s.in.Buffered())
+		if i := bytes.IndexAny(ahead, set); i >= 0 {
+			c := ahead[i]
+			s.take(ahead[:i])
+			return c, nil
+		}
+		s.take(ahead)
+	}
+}
+
+// take passes over bytes that were shown.
+func (s *offerScanner) take(ahead []byte) {
+	s.offset += int64(len(ahead))
+	s.line += bytes.Count(ahead, []byte{'\n'})
+	if s.keep {
+		room := min(s.most-s.row.Len(), len(ahead))
+		s.row.Write(ahead[:room])
+		s.over = s.over || room < len(ahead)
+	}
+	_, _ = s.in.Discard(len(ahead))
 }
 
 // clip keeps a quoted name short.

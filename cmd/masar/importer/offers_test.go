@@ -220,7 +220,10 @@ func TestOffersMemory(t *testing.T) {
 	for name, form := range map[string][3]string{
 		"lines": {"", "\n", ""}, "array": {"[", ",", "]"}, "answer": {`{"filtresPossibles":[],"resultats":[`, ",", `]}`},
 	} {
-		const n = 10_000
+		n := 10_000
+		if racing {
+			n = 2_000
+		}
 		var before, during runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
@@ -229,7 +232,7 @@ func TestOffersMemory(t *testing.T) {
 			if err != nil {
 				t.Fatal(name, err)
 			}
-			if rows++; rows%2000 == 0 {
+			if rows++; rows%(n/5) == 0 {
 				runtime.GC()
 				runtime.ReadMemStats(&during)
 				peak = max(peak, during.HeapAlloc-min(before.HeapAlloc, during.HeapAlloc))
