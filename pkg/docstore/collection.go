@@ -306,3 +306,6 @@ func (c *Collection[T]) decode(r Record) (*Doc[T], error) {
 	}
 	return d, nil
 }
+
+// encode gives the BSON of a body.
+func encode(body any) (bson.Raw, error) { return bson.Marshal(body) }

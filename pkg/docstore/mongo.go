@@ -195,7 +195,7 @@ func notEmpty(k Kind) bson.D {
 // its own type only.
 func present(k Kind) bson.D {
 	return bson.D{{Key: "$gte", Value: map[Kind]any{
-		String: "", Int: int64(math.MinInt64), Time: bson.DateTime(math.MinInt64), Bool: false,
+		String: "", Int: int64(math.MinInt64), Time: time.Time{}, Bool: false, // no time is before year 1
 	}[k]}}
 }
 
@@ -601,20 +601,26 @@ func (c *mongoCollection) findByElement(ctx context.Context, p *plan) ([]Record,
 	take := bson.D{}
 	group := bson.D{{Key: "_id", Value: "$_id"}}
 	for i := p.rest(); i <= last; i++ {
-		take = append(take, bson.E{Key: key(i), Value: "$" + p.bodyPath(i)})
+		take = append(take, bson.E{Key: p.bodyPath(i), Value: 1})
 		of := "$first"
 		if i == last {
 			of = first
 		}
-		group = append(group, bson.E{Key: key(i), Value: bson.D{{Key: of, Value: "$" + key(i)}}})
+		group = append(group, bson.E{Key: key(i), Value: bson.D{{Key: of, Value: "$" + p.bodyPath(i)}}})
 	}
 	stages := mongo.Pipeline{
 		{{Key: "$match", Value: bson.D{{Key: "$and", Value: p.filter(true)}}}},
 		{{Key: "$project", Value: take}},
-		{{Key: "$unwind", Value: bson.D{{Key: "path", Value: "$" + key(last)}, {Key: "preserveNullAndEmptyArrays", Value: true}}}},
+	}
+	// Whichever part of the path the array is at: what is none is left as it is.
+	for i := range p.index.paths[last] {
+		stages = append(stages, bson.D{{Key: "$unwind", Value: bson.D{
+			{Key: "path", Value: "$" + inBody + strings.Join(p.index.paths[last][:i+1], ".")},
+			{Key: "preserveNullAndEmptyArrays", Value: true},
+		}}})
 	}
 	if p.rest() == last && p.ranged() {
-		stages = append(stages, bson.D{{Key: "$match", Value: p.bounds(key(last))}})
+		stages = append(stages, bson.D{{Key: "$match", Value: p.bounds(p.bodyPath(last))}})
 	}
 	stages = append(stages, bson.D{{Key: "$group", Value: group}})
 	if after := p.beyond(key); after != nil {

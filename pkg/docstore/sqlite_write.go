@@ -102,10 +102,13 @@ func (w *writer) group(t *tx, first *job) {
 		first.done <- fmt.Errorf("%w: %w", ErrNothingWritten, err)
 		return
 	}
-	for next := first; next != nil && !broken; next = w.waiting(len(jobs)) {
+	for next := first; next != nil; {
 		err := next.do(t)
 		jobs, results = append(jobs, next), append(results, err)
-		broken = errors.Is(err, ErrUnavailable)
+		if broken = errors.Is(err, ErrUnavailable); broken {
+			break
+		}
+		next = w.waiting(len(jobs))
 	}
 	if !broken {
 		w.commit(t, jobs, results)
