@@ -448,7 +448,7 @@ func (r *run) try(ctx context.Context, it *item) verdict {
 	case IsBlocked(err):
 		it.attempts--
 		it.waits++
-		r.c.meters.retried(ctx, it.msg, r.k.Group, true)
+		r.c.meters.retried(ctx, it.msg, r.k.Group, err)
 		r.blocked(err)
 		return verdict{again: r.pause(it.waits), blocked: true}
 	case IsPermanent(err) || it.attempts >= r.k.Attempts:
@@ -456,7 +456,7 @@ func (r *run) try(ctx context.Context, it *item) verdict {
 		return r.bury(ctx, it)
 	default:
 		it.waits++
-		r.c.meters.retried(ctx, it.msg, r.k.Group, false)
+		r.c.meters.retried(ctx, it.msg, r.k.Group, err)
 		r.c.log.Debug("bus: message will be tried again", "group", r.k.Group, "topic", it.msg.Topic, "partition", it.msg.Partition, "offset", it.msg.Offset, "attempt", it.attempts, "error", err)
 		return verdict{again: r.pause(it.waits)}
 	}

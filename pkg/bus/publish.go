@@ -159,16 +159,17 @@ func topicsOf(msgs []Message) string {
 // already (events that waited in an outbox) are linked, not adopted: they come
 // from many requests.
 func (c *Client) startSend(ctx context.Context, msgs []Message) (context.Context, trace.Span) {
-	opts := []trace.SpanStartOption{
-		trace.WithSpanKind(trace.SpanKindProducer),
-		trace.WithAttributes(attrSystem, attrDestination.String(msgs[0].Topic), attrOperation.String("send"), attrOperationType.String("send"), attrBatch.Int(len(msgs))),
-	}
+	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
 	for _, m := range msgs[:min(len(msgs), maxLinks)] {
 		if sc := remoteSpan(m); sc.IsValid() {
 			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: sc}))
 		}
 	}
-	return c.cfg.Tracer.Start(ctx, "send "+msgs[0].Topic, opts...)
+	ctx, span := c.cfg.Tracer.Start(ctx, "send "+msgs[0].Topic, opts...)
+	if span.IsRecording() {
+		span.SetAttributes(attrSystem, attrDestination.String(msgs[0].Topic), attrOperation.String("send"), attrOperationType.String("send"), attrBatch.Int(len(msgs)))
+	}
+	return ctx, span
 }
 
 // sendHeaders returns the headers to write: those of the message, and the trace
@@ -183,6 +184,9 @@ func sendHeaders(ctx context.Context, m Message) []kafka.Header {
 	}
 	if v, ok := m.Header(ceTraceparent); ok {
 		return append(out, kafka.Header{Key: traceparent, Value: v})
+	}
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return out
 	}
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -39,11 +40,42 @@ type meters struct {
 	sent, consumed, retries, dead metric.Int64Counter
 	sendTime, processTime         metric.Float64Histogram
 	registration                  metric.Registration
+
+	mu   sync.RWMutex
+	sets map[setKey]metric.MeasurementOption
+}
+
+// setKey names a set of attributes. There are few: no part of it comes out of a
+// message.
+type setKey struct{ operation, topic, group, errorType string }
+
+// set returns the attributes of a measurement, made once.
+func (m *meters) set(k setKey) metric.MeasurementOption {
+	m.mu.RLock()
+	o, ok := m.sets[k]
+	m.mu.RUnlock()
+	if ok {
+		return o
+	}
+	attrs := []attribute.KeyValue{attrDestination.String(k.topic)}
+	for _, a := range []struct {
+		key   attribute.Key
+		value string
+	}{{attrOperation, k.operation}, {attrGroup, k.group}, {attrErrorType, k.errorType}} {
+		if a.value != "" {
+			attrs = append(attrs, a.key.String(a.value))
+		}
+	}
+	o = metric.WithAttributeSet(attribute.NewSet(attrs...))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sets[k] = o
+	return o
 }
 
 func newMeters(c *Client) (*meters, error) {
 	var (
-		m    meters
+		m    = meters{sets: make(map[setKey]metric.MeasurementOption)}
 		errs []error
 	)
 	keep := func(err error) {
@@ -123,30 +155,30 @@ func (r *run) partitions() []partState {
 }
 
 func (m *meters) published(ctx context.Context, msgs []Message, took time.Duration, err error) {
-	counts := make(map[string]int64)
+	one := func(topic string, n int) {
+		set := m.set(setKey{operation: "send", topic: topic, errorType: errorType(err)})
+		m.sent.Add(ctx, int64(n), set)
+		m.sendTime.Record(ctx, took.Seconds(), set)
+	}
+	if topicsOf(msgs) == msgs[0].Topic {
+		one(msgs[0].Topic, len(msgs))
+		return
+	}
+	counts := make(map[string]int)
 	for _, msg := range msgs {
 		counts[msg.Topic]++
 	}
 	for topic, n := range counts {
-		set := attribute.NewSet(attrDestination.String(topic), attrOperation.String("send"))
-		if err != nil {
-			set = attribute.NewSet(attrDestination.String(topic), attrOperation.String("send"), attrErrorType.String(errorType(err)))
-		}
-		m.sent.Add(ctx, n, metric.WithAttributeSet(set))
-		m.sendTime.Record(ctx, took.Seconds(), metric.WithAttributeSet(set))
+		one(topic, n)
 	}
 }
 
-func (m *meters) retried(ctx context.Context, msg Message, group string, blocked bool) {
-	kind := "failed"
-	if blocked {
-		kind = "blocked"
-	}
-	m.retries.Add(ctx, 1, metric.WithAttributes(attrDestination.String(msg.Topic), attrGroup.String(group), attrErrorType.String(kind)))
+func (m *meters) retried(ctx context.Context, msg Message, group string, err error) {
+	m.retries.Add(ctx, 1, m.set(setKey{topic: msg.Topic, group: group, errorType: errorType(err)}))
 }
 
 func (m *meters) buried(ctx context.Context, msg Message, group string) {
-	m.dead.Add(ctx, 1, metric.WithAttributes(attrDestination.String(msg.Topic), attrGroup.String(group)))
+	m.dead.Add(ctx, 1, m.set(setKey{topic: msg.Topic, group: group}))
 }
 
 // startProcess opens the span of one try, as a child of the span that the
@@ -156,25 +188,29 @@ func (c *Client) startProcess(ctx context.Context, m Message, group string) (con
 	if sc := remoteSpan(m); sc.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, sc)
 	}
-	ctx, span := c.cfg.Tracer.Start(ctx, "process "+m.Topic, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
-		attrSystem, attrDestination.String(m.Topic), attrPartition.Int(m.Partition), attrOffset.Int64(m.Offset),
-		attrGroup.String(group), attrOperation.String("process"), attrOperationType.String("process"),
-	))
+	ctx, span := c.cfg.Tracer.Start(ctx, "process "+m.Topic, trace.WithSpanKind(trace.SpanKindConsumer))
+	if span.IsRecording() {
+		span.SetAttributes(
+			attrSystem, attrDestination.String(m.Topic), attrPartition.Int(m.Partition), attrOffset.Int64(m.Offset),
+			attrGroup.String(group), attrOperation.String("process"), attrOperationType.String("process"),
+		)
+	}
 	return ctx, func(err error) {
-		set := attribute.NewSet(attrDestination.String(m.Topic), attrGroup.String(group), attrOperation.String("process"))
 		if err != nil {
-			set = attribute.NewSet(attrDestination.String(m.Topic), attrGroup.String(group), attrOperation.String("process"), attrErrorType.String(errorType(err)))
 			span.SetStatus(codes.Error, err.Error())
 		}
-		c.meters.consumed.Add(ctx, 1, metric.WithAttributeSet(set))
-		c.meters.processTime.Record(ctx, c.cfg.Now().Sub(start).Seconds(), metric.WithAttributeSet(set))
+		set := c.meters.set(setKey{operation: "process", topic: m.Topic, group: group, errorType: errorType(err)})
+		c.meters.consumed.Add(ctx, 1, set)
+		c.meters.processTime.Record(ctx, c.cfg.Now().Sub(start).Seconds(), set)
 		span.End()
 	}
 }
 
-// errorType is the class of an error, of which there are few.
+// errorType is the class of an error, of which there are few; "" of none.
 func errorType(err error) string {
 	switch {
+	case err == nil:
+		return ""
 	case IsPermanent(err):
 		return "permanent"
 	case IsBlocked(err):

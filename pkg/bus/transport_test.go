@@ -34,6 +34,8 @@ func decodeText(_ context.Context, m bus.Message) (string, error) {
 	return string(m.Value), nil
 }
 
+type fromKey struct{}
+
 type failing struct{ err error }
 
 func (f failing) Failed() error { return f.err }
@@ -49,12 +51,12 @@ func TestSubscriber(t *testing.T) {
 		case "down":
 			return nil, bus.Blocked(errors.New("down"))
 		}
-		return strings.ToUpper(s) + ctx.Value("from").(string), nil
+		return strings.ToUpper(s) + ctx.Value(fromKey{}).(string), nil
 	}
 	var after []string
 	h := bus.NewSubscriber(e, decodeText,
 		bus.SubscriberBefore(func(ctx context.Context, m bus.Message) context.Context {
-			return context.WithValue(ctx, "from", "@"+m.Topic) //nolint:staticcheck // a test
+			return context.WithValue(ctx, fromKey{}, "@"+m.Topic)
 		}),
 		bus.SubscriberErrors(func(err error) error {
 			if errors.Is(err, errRule) {
