@@ -47,6 +47,7 @@ const (
 	watchEvery       = 30 * time.Second // for new partitions
 	monitorEvery     = 10 * time.Second
 	maxWait          = 2 * time.Second // of a fetch that finds nothing
+	aheadLooks       = 3               // one second apart, before a log counts as shortened
 )
 
 func (k *Consumer) complete() error {
@@ -107,6 +108,7 @@ type run struct {
 	handled  int64 // in generations that are over
 	progress progress
 	lastErr  string
+	lastSaid time.Time
 
 	blockedErr  string
 	blockedSaid time.Time
@@ -279,37 +281,48 @@ type start struct{ offset, end int64 }
 // of a log that became shorter.
 func (r *run) positions(ctx context.Context, gen *kafka.Generation) (map[topicPartition]start, error) {
 	parts := make(map[string][]int)
+	committed := make(map[topicPartition]int64)
 	for topic, as := range gen.Assignments {
 		for _, a := range as {
 			parts[topic] = append(parts[topic], a.ID)
+			committed[topicPartition{topic, a.ID}] = a.Offset
 		}
 	}
 	first, last, err := r.c.bounds(ctx, parts)
 	if err != nil {
 		return nil, err
 	}
+	// A partition's new leader may know the end of its log a moment late.
+	for range aheadLooks {
+		if !aheadOf(committed, last) {
+			break
+		}
+		if !sleep(ctx, time.Second) {
+			return nil, ctx.Err()
+		}
+		if first, last, err = r.c.bounds(ctx, parts); err != nil {
+			return nil, err
+		}
+	}
 	starts := make(map[topicPartition]start)
 	fresh := make(map[topicPartition]int64)
-	for topic, as := range gen.Assignments {
-		for _, a := range as {
-			tp := topicPartition{topic, a.ID}
-			s := start{offset: a.Offset, end: last[tp]}
-			log := r.c.log.With("group", r.k.Group, "topic", topic, "partition", a.ID, "committed", a.Offset, "first", first[tp], "end", last[tp])
-			switch {
-			case a.Offset < 0 && r.k.StartAtEnd:
-				s.offset = last[tp]
-				fresh[tp] = s.offset // or a restart would skip what comes until the first commit
-			case a.Offset < 0:
-				s.offset = first[tp]
-			case a.Offset < first[tp]:
-				log.Error("bus: messages were removed by retention before the group read them; going on with the first that is left")
-				s.offset = first[tp]
-			case a.Offset > last[tp]:
-				log.Error("bus: the group is ahead of the log, which became shorter (lost or recreated topic); reading it from its start")
-				s.offset = first[tp]
-			}
-			starts[tp] = s
+	for tp, offset := range committed {
+		s := start{offset: offset, end: last[tp]}
+		switch {
+		case offset < 0 && r.k.StartAtEnd:
+			s.offset = last[tp]
+			fresh[tp] = s.offset // or a restart would skip what comes until the first commit
+		case offset < 0:
+			s.offset = first[tp]
+		case offset < first[tp]:
+			r.removed(tp, offset, first[tp])
+			s.offset = first[tp]
+		case offset > last[tp]:
+			r.c.log.Error("bus: the group is ahead of the log, which became shorter (a lost or recreated topic); reading it from its start",
+				"group", r.k.Group, "topic", tp.topic, "partition", tp.partition, "committed", offset, "end", last[tp])
+			s.offset = first[tp]
 		}
+		starts[tp] = s
 	}
 	if len(fresh) > 0 {
 		if err := gen.CommitOffsets(byTopic(fresh)); err != nil {
@@ -317,6 +330,21 @@ func (r *run) positions(ctx context.Context, gen *kafka.Generation) (map[topicPa
 		}
 	}
 	return starts, nil
+}
+
+func aheadOf(committed, last map[topicPartition]int64) bool {
+	for tp, offset := range committed {
+		if offset > last[tp] {
+			return true
+		}
+	}
+	return false
+}
+
+// removed tells that the group lost messages.
+func (r *run) removed(tp topicPartition, next, first int64) {
+	r.c.log.Error("bus: messages were removed by retention before the group read them; going on with the first that is left",
+		"group", r.k.Group, "topic", tp.topic, "partition", tp.partition, "next", next, "first", first)
 }
 
 // fetch moves the messages of one partition into the flow until ctx ends (nil),
@@ -359,6 +387,12 @@ func (r *run) fetch(ctx context.Context, f *flow, p *part, offset int64) error {
 			}
 			continue // the reader goes on by itself
 		}
+		if m.Offset > offset { // rarely: retention, or the marks of transactions
+			if first, err := r.c.offsets(ctx, map[string][]int{p.topic: {p.partition}}, kafka.FirstOffset); err == nil && first[p.topicPartition] > offset {
+				r.removed(p.topicPartition, offset, first[p.topicPartition])
+			}
+		}
+		offset = m.Offset + 1
 		weight := min(max(minWeight, int64(len(m.Key)+len(m.Value))), r.limit)
 		if err := r.budget.Acquire(ctx, weight); err != nil {
 			return nil

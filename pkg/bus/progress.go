@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -117,6 +118,7 @@ func (r *run) monitor(ctx context.Context) {
 			r.failed("ask for the lag", err)
 		default:
 			r.observe(lags)
+			r.recovered()
 		}
 		if !sleep(ctx, monitorEvery) {
 			return
@@ -149,16 +151,18 @@ func (r *run) end(f *flow) {
 	r.flow = nil
 }
 
-// failed notes an error of the loop, and logs it when it is a new one.
+// failed notes an error of the loop, and logs it now and then: an unreachable
+// cluster fails every partition, several times a second.
 func (r *run) failed(what string, err error) {
-	text := what + ": " + err.Error()
+	now := r.c.cfg.Now()
 	r.mu.Lock()
-	again := r.lastErr == text
-	r.lastErr = text
-	r.mu.Unlock()
-	if !again {
-		r.c.log.Warn("bus: consumer", "group", r.k.Group, "doing", what, "error", err)
+	r.lastErr = what + ": " + err.Error()
+	level := slog.LevelDebug
+	if now.Sub(r.lastSaid) >= monitorEvery {
+		r.lastSaid, level = now, slog.LevelWarn
 	}
+	r.mu.Unlock()
+	r.c.log.Log(context.Background(), level, "bus: consumer has difficulties, it goes on trying", "group", r.k.Group, "doing", what, "error", err)
 }
 
 // blocked notes that a dependency is down, and logs it now and then.

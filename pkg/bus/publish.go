@@ -24,8 +24,8 @@ const (
 	maxLinks = 32
 )
 
-// ErrTooLarge means that one message is larger than the cluster accepts. Nothing
-// of the call was written, and repeating it will not help.
+// ErrTooLarge means that a message of the call is larger than the cluster
+// accepts. Repeating the call will not help.
 var ErrTooLarge = errors.New("message too large")
 
 // newWriter makes the safe producer: acknowledged by all in-sync replicas, the
