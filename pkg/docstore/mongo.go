@@ -438,11 +438,7 @@ func (e *mongoEngine) Find(ctx context.Context, collection string, q Query) ([]R
 	if q.many && p.rest() < len(p.index.Fields) {
 		return c.findByElement(ctx, p)
 	}
-	filter := p.filter(q.many)
-	if after := p.beyond(p.bodyPath); after != nil {
-		filter = append(filter, after)
-	}
-	cursor, err := c.Collection.Find(ctx, bson.D{{Key: "$and", Value: filter}},
+	cursor, err := c.Collection.Find(ctx, append(p.filter(q.many), p.beyond(p.bodyPath)...),
 		options.Find().SetSort(p.order(p.bodyPath)).SetLimit(int64(p.limit)+1).SetProjection(inRecord))
 	if err != nil {
 		return nil, "", mongoError(collection, err)
@@ -470,40 +466,70 @@ func (e *mongoEngine) Find(ctx context.Context, collection string, q Query) ([]R
 // bodyPath is where field i of the index is in a document.
 func (p *plan) bodyPath(i int) string { return inBody + p.index.Fields[i].Path }
 
-// filter is the query without its cursor.
-func (p *plan) filter(many bool) bson.A {
-	all := bson.A{bson.D{live}}
+// filter is the query but for the part of its cursor that beyond gives, as one
+// condition for each path: simpler servers than MongoDB use an index for those
+// only.
+func (p *plan) filter(many bool) bson.D {
+	all := bson.D{live}
+	last := len(p.index.Fields) - 1
 	for i, f := range p.index.Fields {
-		path := p.bodyPath(i)
 		switch {
-		case i < len(p.eq) && p.eq[i] == missing && many && i == len(p.index.Fields)-1:
-			all = append(all, bson.D{{Key: path, Value: bson.D{{Key: "$in", Value: bson.A{nil, bson.A{}}}}}})
-		case i < len(p.eq):
-			all = append(all, equal(path, p.eq[i], f.Kind))
-		case p.index.Unique:
-			all = append(all, bson.D{{Key: path, Value: notEmpty(f.Kind)}})
+		case i >= len(p.eq):
+			var ops bson.D
+			if p.index.Unique {
+				ops = notEmpty(f.Kind) // what its index is declared with
+			}
+			if i == p.rest() {
+				ops = append(ops, p.bounds(true)...)
+			}
+			if len(ops) > 0 {
+				all = append(all, bson.E{Key: p.bodyPath(i), Value: distinct(ops)})
+			}
+		case p.eq[i] == missing && many && i == last:
+			all = append(all, bson.E{Key: p.bodyPath(i), Value: bson.D{{Key: "$in", Value: bson.A{nil, bson.A{}}}}})
+		default:
+			all = append(all, equal(p.bodyPath(i), p.eq[i], f.Kind))
 		}
-	}
-	if r := p.bounds(p.bodyPath(min(p.rest(), len(p.index.Fields)-1))); r != nil {
-		all = append(all, r)
 	}
 	return all
 }
 
-// bounds is the range of the query on the field that is at the path.
-func (p *plan) bounds(path string) bson.D {
-	if !p.ranged() {
+// distinct keeps the last of each operator, which is the tighter one.
+func distinct(ops bson.D) bson.D {
+	var out bson.D
+	for i, op := range ops {
+		if !slices.ContainsFunc(ops[i+1:], func(later bson.E) bool { return later.Key == op.Key }) {
+			out = append(out, op)
+		}
+	}
+	return out
+}
+
+// bounds is the range of the query on the first field that it does not fix; with
+// the cursor, which is the tighter bound on its side, if told so.
+func (p *plan) bounds(cursor bool) bson.D {
+	if p.rest() == len(p.index.Fields) {
 		return nil
 	}
 	kind := p.index.Fields[p.rest()].Kind
-	var r bson.D
+	var ops bson.D
+	add := func(op string, v any) { ops = append(ops, bson.E{Key: op, Value: mongoValue(v, kind)}) }
 	if p.lo != nil {
-		r = append(r, bson.E{Key: "$gte", Value: mongoValue(p.lo, kind)})
+		add("$gte", p.lo)
 	}
 	if p.hi != nil {
-		r = append(r, bson.E{Key: "$lt", Value: mongoValue(p.hi, kind)})
+		add("$lt", p.hi)
 	}
-	return bson.D{{Key: path, Value: r}}
+	if !cursor || p.after == nil || p.after[p.rest()] == missing {
+		return ops
+	}
+	switch {
+	case !p.desc:
+		add("$gte", p.after[p.rest()])
+	case p.ranged(): // otherwise what is missing follows
+		add("$lte", p.after[p.rest()])
+	}
+	return ops
 }
 
 // order sorts by what the query does not fix; what it fixes is left out, so that
@@ -522,7 +548,7 @@ func (p *plan) order(path func(int) string) bson.D {
 
 // beyond is the condition to come after the cursor: after it in the first field
 // that is not fixed, or equal there and after it in the next, and so on.
-func (p *plan) beyond(path func(int) string) any {
+func (p *plan) beyond(path func(int) string) bson.D {
 	if p.after == nil {
 		return nil
 	}
@@ -530,50 +556,36 @@ func (p *plan) beyond(path func(int) string) any {
 	if p.desc {
 		than = "$lt"
 	}
-	last := bson.D{{Key: "_id", Value: bson.D{{Key: than, Value: p.afterID}}}}
+	last := bson.E{Key: "_id", Value: bson.D{{Key: than, Value: p.afterID}}}
 	if p.rest() == len(p.index.Fields) {
-		return last
+		return bson.D{last}
 	}
-	var (
-		either bson.A
-		same   bson.A
-	)
+	var ways bson.A
+	var same bson.D
 	for i := p.rest(); i < len(p.index.Fields); i++ {
 		v, kind := p.after[i], p.index.Fields[i].Kind
-		var here any
+		further := bson.E{Key: path(i), Value: bson.D{{Key: than, Value: mongoValue(v, kind)}}}
 		switch {
-		case v == missing && p.desc: // nothing comes after missing
-		case v == missing:
-			here = bson.D{{Key: path(i), Value: present(kind)}}
-		case p.desc && !(p.lo != nil && i == p.rest()): // missing comes after it
-			here = bson.D{{Key: "$or", Value: bson.A{
-				bson.D{{Key: path(i), Value: bson.D{{Key: "$lt", Value: mongoValue(v, kind)}}}},
-				bson.D{{Key: path(i), Value: nil}},
-			}}}
+		case v == missing && !p.desc:
+			ways = append(ways, append(slices.Clone(same), bson.E{Key: path(i), Value: present(kind)}))
+		case v == missing: // nothing comes after it
+		case p.desc:
+			ways = append(ways,
+				append(slices.Clone(same), further),
+				append(slices.Clone(same), bson.E{Key: path(i), Value: nil})) // missing comes last
 		default:
-			here = bson.D{{Key: path(i), Value: bson.D{{Key: than, Value: mongoValue(v, kind)}}}}
-		}
-		if here != nil {
-			either = append(either, bson.D{{Key: "$and", Value: append(slices.Clone(same), here)}})
+			ways = append(ways, append(slices.Clone(same), further))
 		}
 		same = append(same, equal(path(i), v, kind))
 	}
-	either = append(either, bson.D{{Key: "$and", Value: append(same, last)}})
-	or := bson.D{{Key: "$or", Value: either}}
-	// Said once more of the first field alone, it bounds the walk over the index.
-	if v := p.after[p.rest()]; v != missing && !p.desc {
-		or = append(or, bson.E{Key: path(p.rest()), Value: bson.D{{Key: "$gte", Value: mongoValue(v, p.index.Fields[p.rest()].Kind)}}})
-	} else if v != missing && p.lo != nil {
-		or = append(or, bson.E{Key: path(p.rest()), Value: bson.D{{Key: "$lte", Value: mongoValue(v, p.index.Fields[p.rest()].Kind)}}})
-	}
-	return or
+	return bson.D{{Key: "$or", Value: append(ways, append(same, last))}}
 }
 
-func equal(path string, v any, kind Kind) bson.D {
+func equal(path string, v any, kind Kind) bson.E {
 	if v == missing {
-		return bson.D{{Key: path, Value: nil}} // absent or null
+		return bson.E{Key: path, Value: nil} // absent or null
 	}
-	return bson.D{{Key: path, Value: mongoValue(v, kind)}}
+	return bson.E{Key: path, Value: mongoValue(v, kind)}
 }
 
 func mongoValue(v any, kind Kind) any {
@@ -609,7 +621,7 @@ func (c *mongoCollection) findByElement(ctx context.Context, p *plan) ([]Record,
 		group = append(group, bson.E{Key: key(i), Value: bson.D{{Key: of, Value: "$" + p.bodyPath(i)}}})
 	}
 	stages := mongo.Pipeline{
-		{{Key: "$match", Value: bson.D{{Key: "$and", Value: p.filter(true)}}}},
+		{{Key: "$match", Value: p.filter(true)}},
 		{{Key: "$project", Value: take}},
 	}
 	// Whichever part of the path the array is at: what is none is left as it is.
@@ -620,7 +632,7 @@ func (c *mongoCollection) findByElement(ctx context.Context, p *plan) ([]Record,
 		}}})
 	}
 	if p.rest() == last && p.ranged() {
-		stages = append(stages, bson.D{{Key: "$match", Value: p.bounds(p.bodyPath(last))}})
+		stages = append(stages, bson.D{{Key: "$match", Value: bson.D{{Key: p.bodyPath(last), Value: p.bounds(false)}}}})
 	}
 	stages = append(stages, bson.D{{Key: "$group", Value: group}})
 	if after := p.beyond(key); after != nil {
