@@ -533,7 +533,8 @@ func (p *plan) bounds(cursor bool) bson.D {
 }
 
 // order sorts by what the query does not fix; what it fixes is left out, so that
-// an index over it and an array still gives the order.
+// an index over it and an array still gives the order. In a unique index the
+// fields are order enough, and its keys end with them.
 func (p *plan) order(path func(int) string) bson.D {
 	way := 1
 	if p.desc {
@@ -542,6 +543,9 @@ func (p *plan) order(path func(int) string) bson.D {
 	var s bson.D
 	for i := p.rest(); i < len(p.index.Fields); i++ {
 		s = append(s, bson.E{Key: path(i), Value: way})
+	}
+	if p.index.Unique && len(s) > 0 {
+		return s
 	}
 	return append(s, bson.E{Key: "_id", Value: way})
 }
