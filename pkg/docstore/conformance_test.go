@@ -630,7 +630,7 @@ func same(a, b thing) bool {
 
 // modelTime bounds the cases on a slow engine; a fast one gets all that
 // -rapid.checks asks for.
-const modelTime = 30 * time.Second
+const modelTime = 20 * time.Second
 
 func TestModel(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, uri string) {

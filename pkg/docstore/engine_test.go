@@ -267,7 +267,7 @@ func TestTakenNamesTheIndex(t *testing.T) {
 }
 
 // fillTime bounds the filling on an engine too slow to write 100,000 documents.
-const fillTime = 40 * time.Second
+const fillTime = 25 * time.Second
 
 // A look-up by index costs in a large collection what it costs in a small one.
 // FerretDB took 0.1 s at 1,000 documents.

@@ -109,7 +109,7 @@ func Journal(e docstore.Engine) *JournalReader {
 	return &JournalReader{j: newJournal(e, DefaultJournal)}
 }
 
-const page = 500
+const page = 200
 
 // All gives the events that were filed after the one with the id after, or all of
 // them when it is "", in the order in which they were filed; the events of one

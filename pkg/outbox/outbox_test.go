@@ -351,6 +351,7 @@ func TestTwoRelaysTakeTurns(t *testing.T) {
 			want[key] = max(want[key], n)
 		}
 		eventually(t, func() error { return s.check(want) })
+		eventually(t, func() error { return settled(t.Context(), one) })
 		checkJournal(t, one, want)
 	})
 }
@@ -469,7 +470,7 @@ func TestRepublishRefillsTheTopic(t *testing.T) {
 func TestJournalPages(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, uri string) {
 		e := open(t, uri)
-		want := bump(t, e, 4, 200, 50)
+		want := bump(t, e, 4, 80, 20)
 		if err := relay(e, kafka(t), "one").Drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
