@@ -33,6 +33,7 @@ const (
 	leaseTTL    = 10 * time.Second
 	batch       = 500                    // events read at once
 	poll        = 200 * time.Millisecond // how long another replica's event waits at most to be seen
+	gather      = 10 * time.Millisecond  // after a wake: under load events then share a batch, and its syncs of the disk
 	measure     = time.Second            // how often the backlog is measured
 	finish      = 5 * time.Second        // to file what is published when the relay is told to stop
 	minPause    = 50 * time.Millisecond  // after a failure
@@ -245,6 +246,7 @@ func (r *Relay) relay(ctx context.Context) error {
 		r.note("")
 		select {
 		case <-wake:
+			sleep(ctx, gather)
 		case <-time.After(poll):
 		case <-ctx.Done():
 		}
@@ -349,7 +351,12 @@ func (r *Relay) note(text string) {
 // pause waits longer after each failure, up to maxPause.
 func (r *Relay) pause(ctx context.Context, failures int) {
 	d := min(minPause<<min(failures, 10), r.maxPause)
-	t := time.NewTimer(d/2 + rand.N(d/2))
+	sleep(ctx, d/2+rand.N(d/2))
+}
+
+// sleep waits until the time is over or ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -26,7 +26,7 @@ var counters = docstore.Schema{Collection: "counters"}
 
 const topic = "test.counters.v1"
 
-func open(t *testing.T, uri string) docstore.Engine {
+func open(t testing.TB, uri string) docstore.Engine {
 	t.Helper()
 	e, err := docstore.Open(t.Context(), uri)
 	if err != nil {
@@ -39,7 +39,7 @@ func open(t *testing.T, uri string) docstore.Engine {
 	return e
 }
 
-func kafka(t *testing.T) *bus.Client {
+func kafka(t testing.TB) *bus.Client {
 	t.Helper()
 	b, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Addr: "127.0.0.1:0"})
 	if err != nil {
