@@ -116,7 +116,7 @@ func sqliteDSN(path string, more ...string) string {
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), OmitHost: true}
 	u.RawQuery = strings.Join(append([]string{
 		"_pragma=busy_timeout(10000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
-		"_pragma=cache_size(-32768)", "_pragma=temp_store(MEMORY)",
+		"_pragma=cache_size(-32768)", "_pragma=temp_store(MEMORY)", "_pragma=journal_size_limit(67108864)",
 	}, more...), "&")
 	return u.String()
 }

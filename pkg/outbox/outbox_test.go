@@ -7,15 +7,19 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/docstore/storetest"
 	"masar.local/pkg/embedded"
+	"masar.local/pkg/telemetry"
 )
 
 type counter struct {
@@ -494,4 +498,63 @@ func TestJournalPages(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestMetrics(t *testing.T) {
+	e := open(t, storetest.SQLite(t))
+	reader := metric.NewManualReader()
+	meter := metric.NewMeterProvider(metric.WithReader(reader)).Meter("test")
+	k := kafka(t)
+	gate := &gated{to: k}
+	r := NewRelay(Config{Engine: e, Collections: []string{"counters"}, Publisher: gate, Holder: "one", Meter: meter})
+	r.maxPause = minPause
+	start(t, r)
+	emitOne(t, e)
+
+	read := func() map[string]float64 {
+		var all metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &all); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, scope := range all.ScopeMetrics {
+			for _, m := range scope.Metrics {
+				switch d := m.Data.(type) {
+				case metricdata.Gauge[int64]:
+					got[m.Name] = float64(d.DataPoints[0].Value)
+				case metricdata.Gauge[float64]:
+					got[m.Name] = d.DataPoints[0].Value
+				case metricdata.Sum[int64]:
+					got[m.Name] = float64(d.DataPoints[0].Value)
+				}
+			}
+		}
+		return got
+	}
+	eventually(t, func() error {
+		if got := read(); got[telemetry.OutboxPending] != 1 || got[telemetry.OutboxAge] <= 0 || got[telemetry.OutboxPublished] != 0 {
+			return fmt.Errorf("while nothing gets out: %v", got)
+		}
+		return nil
+	})
+	gate.open.Store(true)
+	eventually(t, func() error {
+		if got := read(); got[telemetry.OutboxPending] != 0 || got[telemetry.OutboxAge] != 0 || got[telemetry.OutboxPublished] != 1 {
+			return fmt.Errorf("after that: %v", got)
+		}
+		return nil
+	})
+}
+
+// gated fails until it is open.
+type gated struct {
+	to   Publisher
+	open atomic.Bool
+}
+
+func (g *gated) Publish(ctx context.Context, msgs ...bus.Message) error {
+	if !g.open.Load() {
+		return errCut
+	}
+	return g.to.Publish(ctx, msgs...)
 }
