@@ -42,7 +42,7 @@ test: ## Run every test that needs nothing else; totals at the end.
 	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- $(RACE) -timeout 15m $(PACKAGES)
 
 test-servers: ## Run the suites against Apache Kafka and a MongoDB-wire server started here.
-	@tests/servers/with-kafka.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./pkg/bus/...
+	@tests/servers/with-kafka.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./pkg/bus/... ./pkg/embedded/...
 	@tests/servers/with-mongo.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./pkg/docstore/... ./pkg/outbox/...
 	@tests/servers/with-kafka.sh tests/servers/with-mongo.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./tests/...
 
@@ -70,8 +70,7 @@ check-generated: generate ## Fail where committed generated code is stale.
 	@git diff --exit-code -- proto
 
 tidy: ## Tidy every module (a test-only dependency upstream is not always served: -e).
-	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -e); done
-	@go work sync
+	@go work sync; for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -e); done
 
 clean: ## Remove what make built (never ./data).
 	@rm -rf bin
