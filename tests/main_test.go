@@ -8,6 +8,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(brokerDir); dir != "" {
+		os.Exit(runBroker(dir, os.Getenv("MASAR_TEST_BROKER_ADDR")))
+	}
 	code := m.Run()
 	harness.Cleanup()
 	os.Exit(code)
