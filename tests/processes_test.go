@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -120,38 +121,50 @@ func TestProcesses(t *testing.T) {
 	front := http.NewServeMux()
 	ingress := httptest.NewServer(front)
 	t.Cleanup(ingress.Close)
+	// On a MongoDB server every service runs twice, as it may on a cluster.
+	replicas := 1
+	if os.Getenv("MASAR_TEST_MONGODB_URI") != "" {
+		replicas = 2
+	}
 	processes := map[string]*harness.Process{}
 	telemetry := map[string]string{}
 	for _, service := range services {
-		listen := freeAddr(t)
-		telemetry[service] = "http://" + freeAddr(t)
-		backend, err := url.Parse("http://" + listen)
-		if err != nil {
-			t.Fatal(err)
-		}
-		front.Handle("/api/"+service+"/", httputil.NewSingleHostReverseProxy(backend))
-		processes[service] = harness.Start(t, service, []string{
-			"MASAR_LISTEN=" + listen, "MASAR_TELEMETRY_LISTEN=" + strings.TrimPrefix(telemetry[service], "http://"),
-			"MASAR_STORE_URI=" + storeURI(t, dir, service, run), "MASAR_KAFKA_BROKERS=" + kafkaAddr,
-			"MASAR_OIDC_ISSUER=" + idp.URL, "MASAR_TOKEN_FILE=" + tokenFile, "MASAR_CANDIDATES_URL=" + ingress.URL,
-			"MASAR_DATA_DIR=" + filepath.Join(dir, service),
-		})
-	}
-	for service, p := range processes {
-		harness.Eventually(t, service+" is ready", func() error {
-			if p.Exited() {
-				t.Fatalf("%s ended:\n%s", service, p.Output())
+		var backends []http.Handler
+		for n := range replicas {
+			name := fmt.Sprintf("%s-%d", service, n)
+			listen := freeAddr(t)
+			telemetry[name] = "http://" + freeAddr(t)
+			backend, err := url.Parse("http://" + listen)
+			if err != nil {
+				t.Fatal(err)
 			}
-			return harness.Ready(telemetry[service])
+			backends = append(backends, httputil.NewSingleHostReverseProxy(backend))
+			processes[name] = harness.Start(t, service, []string{
+				"MASAR_LISTEN=" + listen, "MASAR_TELEMETRY_LISTEN=" + strings.TrimPrefix(telemetry[name], "http://"),
+				"MASAR_STORE_URI=" + storeURI(t, dir, service, run), "MASAR_KAFKA_BROKERS=" + kafkaAddr,
+				"MASAR_OIDC_ISSUER=" + idp.URL, "MASAR_TOKEN_FILE=" + tokenFile, "MASAR_CANDIDATES_URL=" + ingress.URL,
+				"MASAR_DATA_DIR=" + filepath.Join(dir, service),
+			})
+			// One after the other: the first makes what the second finds.
+			harness.Eventually(t, name+" is ready", func() error {
+				if processes[name].Exited() {
+					t.Fatalf("%s ended:\n%s", name, processes[name].Output())
+				}
+				return harness.Ready(telemetry[name])
+			})
+		}
+		var turn atomic.Int64
+		front.HandleFunc("/api/"+service+"/", func(w http.ResponseWriter, r *http.Request) {
+			backends[int(turn.Add(1))%len(backends)].ServeHTTP(w, r)
 		})
 	}
 	story(t, world{
-		url: ingress.URL, metrics: telemetry["indicators"] + "/metrics", kafka: kafkaAddr, token: token,
+		url: ingress.URL, metrics: telemetry["indicators-0"] + "/metrics", kafka: kafkaAddr, token: token,
 		cli: []string{"--url", ingress.URL, "--token", token("admin"), "--kafka", kafkaAddr},
 	})
-	for service, p := range processes {
+	for name, p := range processes {
 		if err := p.Stop(t); err != nil {
-			t.Errorf("SIGTERM to %s: %v\n%s", service, err, p.Output())
+			t.Errorf("SIGTERM to %s: %v\n%s", name, err, p.Output())
 		}
 	}
 }

@@ -11,11 +11,32 @@ import (
 	"masar.local/cmd/masar/importer"
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
+	"masar.local/pkg/reference"
 )
 
 type importCmd struct {
 	Offers     importOffersCmd     `cmd:"" help:"France Travail offers: JSON Lines, a JSON array, or an API answer with resultats."`
 	Candidates importCandidatesCmd `cmd:"" help:"A list of candidates: CSV or XLSX, headers in French, Arabic or English."`
+	Rome       importRomeCmd       `cmd:"" help:"The official CSV files of ROME: every occupation with its mobility links."`
+}
+
+// importRomeCmd replaces the list of occupations that is part of the program,
+// which holds only those of the schemes.
+type importRomeCmd struct {
+	Data string `default:"data" env:"MASAR_DATA_DIR" help:"Data directory of the platform." placeholder:"DIR"`
+	Dir  string `arg:"" help:"Folder of the files unix_*_utf8.csv." type:"existingdir" placeholder:"DIR"`
+}
+
+func (c importRomeCmd) Run() error {
+	occupations, err := reference.ImportROME(c.Dir)
+	if err != nil {
+		return err
+	}
+	if err := occupations.Save(c.Data); err != nil {
+		return err
+	}
+	fmt.Printf("ROME %s: kept in %s; it holds from the next start of the platform\n", occupations.Version, c.Data)
+	return nil
 }
 
 type importOffersCmd struct {

@@ -71,7 +71,7 @@ func (t target) find() (instance, error) {
 
 // client returns an API client that speaks with the given role, unless a token
 // was given.
-func (t target) client(role access.Role) (*api.Client, error) {
+func (t target) client(role access.Role, opts ...api.ClientOption) (*api.Client, error) {
 	base := t.URL
 	if base == "" {
 		i, err := t.find()
@@ -81,7 +81,7 @@ func (t target) client(role access.Role) (*api.Client, error) {
 		base = i.URL
 	}
 	if t.Token != "" {
-		return api.NewClient(base, access.Static(t.Token)), nil
+		return api.NewClient(base, access.Static(t.Token), opts...), nil
 	}
 	if t.URL != "" {
 		return nil, errors.New("--url needs --token (or MASAR_TOKEN)")
@@ -90,7 +90,7 @@ func (t target) client(role access.Role) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(base, issuer.Source(access.Principal{Subject: "local", Role: role}, time.Hour)), nil
+	return api.NewClient(base, issuer.Source(access.Principal{Subject: "local", Role: role}, time.Hour), opts...), nil
 }
 
 // broker returns the Kafka address.

@@ -115,7 +115,7 @@ func (c upCmd) run(ctx context.Context, started func()) (err error) {
 		}
 		defer closing(&err, store.Close)
 		client, err := bus.New(bus.Config{
-			Brokers: []string{running.Kafka}, ClientID: "masar-" + b.name, Log: log, Meter: meter, Tracer: tracer, Now: now,
+			Brokers: []string{running.Kafka}, ClientID: "masar-" + b.name, Log: log, Meter: meter, Tracer: tracer, Now: now, Classify: runtime.Classify,
 		})
 		if err != nil {
 			return err
@@ -133,11 +133,12 @@ func (c upCmd) run(ctx context.Context, started func()) (err error) {
 	}
 
 	verifier := issuer.Verifier()
-	front, err := newPage(running, data, api.NewClient(running.URL, issuer.Source(access.Principal{Subject: "page", Role: access.Manager}, time.Hour)))
+	front, err := newPage(running, c.Data, api.NewClient(running.URL, issuer.Source(access.Principal{Subject: "page", Role: access.Manager}, time.Hour)))
 	if err != nil {
 		return err
 	}
 	wellKnown := issuer.Handler()
+	defer os.Remove(instanceFile(data))
 	return runtime.Run(ctx, built, runtime.Options{
 		Listener: listener, Verifier: verifier, Log: tel.Log, Meter: tel.Meter, Now: now, StopTimeout: c.StopTimeout,
 		Metrics: local(verifier, access.PlatformRead, tel.MetricsHandler()),

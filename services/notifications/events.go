@@ -12,7 +12,7 @@ import (
 // NewConsumer reads the news of pathways from the candidates topic.
 func NewConsumer(e Endpoints) bus.Consumer {
 	return bus.Consumer{
-		Group:  "notifications",
+		Group:  "masar.notifications",
 		Topics: []string{event.TopicCandidates},
 		Handle: bus.NewSubscriber(e.Learn, decodeEvent, bus.SubscriberErrors(mark)),
 	}

@@ -279,7 +279,7 @@ func TestStory(t *testing.T) {
 	arab.Language = "ar"
 	p.people.put("01ARAB00000000000000000000", arab)
 	told := p.collectTopic(t.Context(), event.TopicNotifications, "test-told")
-	dead := p.collectTopic(t.Context(), "notifications.dlq", "test-dead")
+	dead := p.collectTopic(t.Context(), "masar.notifications.dlq", "test-dead")
 
 	_, stop := p.start()
 	now := time.Now().UTC()
