@@ -61,7 +61,8 @@ func startEmbedded(t testing.TB) *cluster {
 }
 
 func testLog(t testing.TB) *slog.Logger {
-	if !testing.Verbose() {
+	// What belongs to a *testing.F may not be called while its target runs.
+	if _, fuzzing := t.(*testing.F); fuzzing || !testing.Verbose() {
 		return slog.New(slog.DiscardHandler)
 	}
 	return slog.New(slog.NewTextHandler(&logWriter{t: t}, &slog.HandlerOptions{Level: logLevel()}))
