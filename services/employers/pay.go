@@ -106,7 +106,11 @@ func readPay(text string, week Hours, n *notes) Pay {
 		return p
 	}
 	low, high := amounts[0], amounts[len(amounts)-1]
-	if low > high && high > 0 {
+	if high == 0 && low > 0 {
+		n.add("salaire.libelle", "salary_range", text, "the higher amount is 0, which is nobody's pay; the lower one is read alone")
+		high = low
+	}
+	if low > high {
 		n.add("salaire.libelle", "salary_reversed", text, "the lower amount comes second; read in order")
 		low, high = high, low
 	}

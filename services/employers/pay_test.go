@@ -233,7 +233,7 @@ func euros(cents int64, sign string) string {
 }
 
 func FuzzPay(f *testing.F) {
-	for _, s := range []string{"Horaire de 11,98 Euros à 11,98 Euros", "Annuel de 21622.0 Euros sur 12.0 mois", "Annuel de", "Mensuel de 1.764,00 €", "Autre de 9 Euros"} {
+	for _, s := range []string{"Horaire de 11,98 Euros à 11,98 Euros", "Annuel de 21622.0 Euros sur 12.0 mois", "Annuel de", "Mensuel de 1.764,00 €", "Autre de 9 Euros", "Horaire de 10 Euros à 0 Euros"} {
 		f.Add(s, int32(3500), false)
 	}
 	f.Fuzz(func(t *testing.T, text string, week int32, part bool) {
