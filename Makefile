@@ -43,10 +43,11 @@ test: ## Run every test that needs nothing else; totals at the end.
 	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --rerun-fails=2 --rerun-fails-max-failures=4 --rerun-fails-report=bin/flaky.txt --packages="$(PACKAGES)" -- $(RACE) -timeout 15m
 	@if [ -s bin/flaky.txt ]; then echo "passed only when run again:"; cat bin/flaky.txt; fi
 
+SERVER_TESTS = $(GOTESTSUM) --format pkgname-and-test-fails --rerun-fails=2
 test-servers: ## Run the suites against Apache Kafka and a MongoDB-wire server started here.
-	@tests/servers/with-kafka.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./pkg/bus/... ./pkg/embedded/...
-	@tests/servers/with-mongo.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m ./pkg/docstore/... ./pkg/outbox/...
-	@tests/servers/with-kafka.sh tests/servers/with-mongo.sh $(GOTESTSUM) --format pkgname-and-test-fails -- -count=1 -timeout 15m -run TestProcesses ./tests
+	@tests/servers/with-kafka.sh $(SERVER_TESTS) --packages="./pkg/bus/... ./pkg/embedded/..." -- -count=1 -timeout 15m
+	@tests/servers/with-mongo.sh $(SERVER_TESTS) --packages="./pkg/docstore/... ./pkg/outbox/..." -- -count=1 -timeout 15m
+	@tests/servers/with-kafka.sh tests/servers/with-mongo.sh $(SERVER_TESTS) --packages=./tests -- -count=1 -timeout 15m -run TestProcesses
 
 FUZZTIME ?= 10s
 fuzz: ## Fuzz every decoder for a short while (FUZZTIME=10s).
