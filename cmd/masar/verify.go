@@ -73,24 +73,22 @@ func (v *verification) differ(format string, args ...any) {
 func verify(ctx context.Context, client *api.Client) (*verification, error) {
 	v := &verification{}
 	facts := map[string]bool{}
-	err := lines(ctx, client, "/api/indicators/facts", func(f indicators.Fact) { facts[f.ID] = true })
+	err := lines(ctx, client, "/api/indicators/facts", func(f indicators.Fact) error { facts[f.ID] = true; return nil })
 	if err != nil {
 		return nil, fmt.Errorf("facts: %w", err)
 	}
 	v.facts = len(facts)
 
 	tally := newTally()
-	for _, service := range serviceNames() {
-		if service == "indicators" {
-			continue // emits nothing
-		}
-		if err := journal(ctx, client, service, func(line runtime.JournalLine) {
+	for _, service := range publishers() {
+		if err := journal(ctx, client, service, func(line runtime.JournalLine) error {
 			v.events++
 			if !facts[line.ID] {
 				v.differ("event %s of %s has no fact", line.ID, line.Topic)
 			}
 			delete(facts, line.ID)
 			tally.add(line)
+			return nil
 		}); err != nil {
 			return nil, fmt.Errorf("journal of %s: %w", service, err)
 		}
@@ -205,14 +203,19 @@ func (t *tally) figures() map[string]float64 {
 	}
 }
 
-// journal reads a service's whole journal, a page at a time.
-func journal(ctx context.Context, client *api.Client, service string, each func(runtime.JournalLine)) error {
+// publishers names the services that emit events: all but indicators.
+func publishers() []string {
+	return slices.DeleteFunc(serviceNames(), func(name string) bool { return name == "indicators" })
+}
+
+// journal reads a service's whole journal, a page at a time, until each fails.
+func journal(ctx context.Context, client *api.Client, service string, each func(runtime.JournalLine) error) error {
 	const page = 10_000
 	for after := ""; ; {
 		n := 0
-		err := lines(ctx, client, fmt.Sprintf("/api/%s/journal?limit=%d&after=%s", service, page, after), func(l runtime.JournalLine) {
+		err := lines(ctx, client, fmt.Sprintf("/api/%s/journal?limit=%d&after=%s", service, page, after), func(l runtime.JournalLine) error {
 			n, after = n+1, l.ID
-			each(l)
+			return each(l)
 		})
 		if err != nil || n < page {
 			return err
@@ -220,8 +223,8 @@ func journal(ctx context.Context, client *api.Client, service string, each func(
 	}
 }
 
-// lines reads an NDJSON answer.
-func lines[T any](ctx context.Context, client *api.Client, path string, each func(T)) error {
+// lines reads an NDJSON answer, until each fails.
+func lines[T any](ctx context.Context, client *api.Client, path string, each func(T) error) error {
 	body, err := client.Stream(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
@@ -235,6 +238,8 @@ func lines[T any](ctx context.Context, client *api.Client, path string, each fun
 		} else if err != nil {
 			return err
 		}
-		each(v)
+		if err := each(v); err != nil {
+			return err
+		}
 	}
 }

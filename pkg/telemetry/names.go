@@ -46,7 +46,7 @@ const (
 // Metrics of our own.
 const (
 	OutboxPending    = "masar.outbox.pending"         // documents with events that wait, gauge
-	OutboxAge        = "masar.outbox.age"             // s since the oldest of them was recorded, gauge
+	OutboxAge        = "masar.outbox.age"             // s since the oldest of them was written, gauge
 	OutboxPublished  = "masar.outbox.published"       // events published, counter
 	ConsumerLag      = "masar.consumer.lag"           // messages not yet handled, gauge
 	ConsumerTimeLag  = "masar.consumer.time_lag"      // s that the group is behind, gauge
