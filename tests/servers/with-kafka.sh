@@ -11,16 +11,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-say() { echo "with-kafka: $*" >&2; }
-skip() {
-	say "SKIPPED: $*"
-	exit 0
-}
-
-[ $# -gt 0 ] || {
-	say "usage: $0 COMMAND [ARGUMENT...]"
-	exit 2
-}
+name=with-kafka server=
+source "$here/lib.sh"
+usage "$@"
 if [ -n "${MASAR_TEST_KAFKA:-}" ]; then
 	say "using the cluster at $MASAR_TEST_KAFKA"
 	exec "$@"
@@ -29,9 +22,7 @@ command -v java >/dev/null || skip "no java here (17 or later is needed)"
 major=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1)
 [ "${major:-0}" -ge 17 ] || skip "java ${major:-?} is too old, 17 or later is needed"
 
-# The cache is named after the pom, so that a changed version is fetched anew.
-sum=$(cksum <"$here/kafka/pom.xml" | cut -d' ' -f1)
-jars=${XDG_CACHE_HOME:-$HOME/.cache}/masar/kafka-$sum
+jars=$(cached kafka "$here/kafka/pom.xml")
 if [ ! -d "$jars" ]; then
 	command -v mvn >/dev/null || skip "no mvn here, and no jars in $jars"
 	say "fetching Apache Kafka from Maven Central into $jars"
@@ -47,39 +38,7 @@ if [ ! -d "$jars" ]; then
 	mv -T "$fetched" "$jars" 2>/dev/null || rm -rf "$fetched"
 fi
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/masar-kafka.XXXXXX")
-broker=
-stop() {
-	if [ -n "$broker" ]; then
-		kill "$broker" 2>/dev/null || true
-		for _ in $(seq 100); do
-			kill -0 "$broker" 2>/dev/null || break
-			sleep 0.1
-		done
-		kill -9 "$broker" 2>/dev/null || true
-		wait "$broker" 2>/dev/null || true
-	fi
-	rm -rf "$work"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-# connects HOST PORT: whether something listens there.
-connects() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
-
-free_port() {
-	local p
-	for _ in $(seq 100); do
-		p=$((20000 + RANDOM % 12000))
-		connects 127.0.0.1 "$p" || {
-			echo "$p"
-			return
-		}
-	done
-	return 1
-}
-
+workplace
 kafka=(java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 	-Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$jars/*")
 
@@ -112,10 +71,10 @@ for attempt in 1 2 3; do
 		exit 1
 	}
 	"${kafka[@]}" kafka.Kafka "$work/server.properties" >"$work/kafka.log" 2>&1 &
-	broker=$!
+	server=$!
 	ready=
 	for _ in $(seq 600); do
-		kill -0 "$broker" 2>/dev/null || break
+		kill -0 "$server" 2>/dev/null || break
 		if connects 127.0.0.1 "$port"; then
 			ready=yes
 			break
@@ -123,8 +82,7 @@ for attempt in 1 2 3; do
 		sleep 0.1
 	done
 	[ -z "$ready" ] || break
-	wait "$broker" 2>/dev/null || true
-	broker=
+	stop
 	[ "$attempt" -lt 3 ] || {
 		tail -30 "$work/kafka.log" >&2
 		say "Kafka did not start"

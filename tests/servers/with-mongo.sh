@@ -14,16 +14,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-say() { echo "with-mongo: $*" >&2; }
-skip() {
-	say "SKIPPED: $*"
-	exit 0
-}
-
-[ $# -gt 0 ] || {
-	say "usage: $0 COMMAND [ARGUMENT...]"
-	exit 2
-}
+name=with-mongo server=
+source "$here/lib.sh"
+usage "$@"
 if [ -n "${MASAR_TEST_MONGODB_URI:-}" ]; then
 	say "using the server that MASAR_TEST_MONGODB_URI names"
 	exec "$@"
@@ -31,9 +24,7 @@ fi
 command -v python3 >/dev/null || skip "no python3 here"
 version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-# The cache is named after what is in it, so that a changed version is fetched anew.
-sum=$(cksum <"$here/mongo/requirements.txt" | cut -d' ' -f1)
-venv=${XDG_CACHE_HOME:-$HOME/.cache}/masar/mongo-$sum-py$version
+venv=$(cached mongo "$here/mongo/requirements.txt")-py$version
 if [ ! -e "$venv/complete" ]; then
 	if ! python3 -c 'import venv, ensurepip' 2>/dev/null && [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		say "installing python3-venv, which CI lacks"
@@ -60,23 +51,7 @@ if [ ! -e "$venv/complete" ]; then
 	exec 9>&-
 fi
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/masar-mongo.XXXXXX")
-server=
-stop() {
-	if [ -n "$server" ]; then
-		kill "$server" 2>/dev/null || true
-		for _ in $(seq 50); do
-			kill -0 "$server" 2>/dev/null || break
-			sleep 0.1
-		done
-		kill -9 "$server" 2>/dev/null || true
-		wait "$server" 2>/dev/null || true
-	fi
-	rm -rf "$work"
-}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+workplace
 
 # Whether the server answers.
 answers() {
@@ -86,8 +61,7 @@ pymongo.MongoClient(sys.argv[1], serverSelectionTimeoutMS=200).admin.command("pi
 
 # A port may be taken between our look and the server's start: try again.
 for attempt in 1 2 3; do
-	port=$(python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	port=$(free_port)
 	uri=mongodb://127.0.0.1:$port
 	rm -rf "$work/data"
 	: >"$work/secantusd.toml" # nothing from the home directory
@@ -104,9 +78,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 		sleep 0.2
 	done
 	[ -n "$ready" ] && break
-	kill -9 "$server" 2>/dev/null || true
-	wait "$server" 2>/dev/null || true
-	server=
+	stop
 	say "attempt $attempt: the server did not start:"
 	tail -5 "$work/server.log" >&2
 done
