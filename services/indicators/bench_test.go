@@ -20,6 +20,7 @@ import (
 	"masar.local/pkg/embedded"
 	"masar.local/pkg/event"
 	"masar.local/pkg/reference"
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 )
 
@@ -90,7 +91,7 @@ func fillTopics(b *testing.B, client *bus.Client) {
 			Person: &candidatesv1.Person{Sex: "F", Governorate: "TN-71", BirthYear: 1998},
 		})
 		e.Seq = int64(i%5 + 1)
-		messages = append(messages, message(b.Context(), e))
+		messages = append(messages, runtimetest.Message(b.Context(), topicOf(e), e))
 	}
 	if err := client.Publish(b.Context(), messages...); err != nil {
 		b.Fatal(err)

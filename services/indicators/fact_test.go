@@ -13,6 +13,7 @@ import (
 	"masar.local/pkg/bus"
 	"masar.local/pkg/event"
 	"masar.local/pkg/reference"
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	employersv1 "masar.local/proto/masar/employers/v1"
 )
@@ -88,7 +89,7 @@ func TestAgeGroups(t *testing.T) {
 // counted, or a permanent error (dead letter), and never a panic.
 func FuzzFold(f *testing.F) {
 	for _, e := range year(f).events {
-		m := message(f.Context(), e)
+		m := runtimetest.Message(f.Context(), topicOf(e), e)
 		var headers []string
 		for _, h := range m.Headers {
 			headers = append(headers, h.Key+"="+string(h.Value))

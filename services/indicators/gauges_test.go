@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	notificationsv1 "masar.local/proto/masar/notifications/v1"
 )
@@ -121,7 +122,7 @@ masar_kpi_stage_days_by_stage{stage="P02"}=15
 masar_kpi_stage_days_by_stage{stage="P04"}=36.75
 masar_kpi_stage_days_by_stage{stage="P19"}=2
 `, " ", ""))
-	r.eventually("the scrape has come to the last fact", func() bool {
+	runtimetest.Eventually(t, "the scrape has come to the last fact", func() bool {
 		return slices.Contains(scrape(r), "masar_kpi_people_followed 3") && slices.Contains(scrape(r), "masar_kpi_messages_sent 1")
 	})
 	got := scrape(r)

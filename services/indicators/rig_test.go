@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -18,9 +17,9 @@ import (
 	"masar.local/pkg/access"
 	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
-	"masar.local/pkg/embedded"
 	"masar.local/pkg/event"
 	"masar.local/pkg/runtime"
+	"masar.local/pkg/runtime/runtimetest"
 	"masar.local/pkg/telemetry"
 )
 
@@ -29,7 +28,6 @@ import (
 type rig struct {
 	t       testing.TB
 	dir     string
-	broker  *embedded.Broker
 	bus     *bus.Client
 	issuer  *access.Issuer
 	store   docstore.Engine
@@ -45,15 +43,8 @@ type rig struct {
 func newRig(t testing.TB, getenv map[string]string) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), getenv: getenv, now: func() time.Time { return at(t, "2026-04-15 12:00").UTC() }}
+	r.bus = runtimetest.Broker(t, filepath.Join(r.dir, "broker"))
 	var err error
-	if r.broker, err = embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(r.dir, "broker"), Addr: "127.0.0.1:0"}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.broker.Close() })
-	if r.bus, err = bus.New(bus.Config{Brokers: []string{r.broker.Addr()}}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.bus.Close() })
 	if r.issuer, err = access.OpenIssuer(r.dir, "http://masar.test", time.Now); err != nil {
 		t.Fatal(err)
 	}
@@ -84,50 +75,13 @@ func (r *rig) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.base = "http://" + listener.Addr().String()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	done := make(chan error, 1)
-	go func() {
-		done <- runtime.Run(ctx, []*runtime.Service{s}, runtime.Options{
-			Listener: listener, Verifier: r.issuer.Verifier(), Metrics: tel.MetricsHandler(), StopTimeout: 10 * time.Second,
-		})
-	}()
+	base, stop := runtimetest.Serve(r.t, s, runtime.Options{Verifier: r.issuer.Verifier(), Metrics: tel.MetricsHandler()})
+	r.base = base
 	r.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			r.t.Errorf("the service did not stop cleanly: %v", err)
-		}
+		stop()
 		_ = tel.Shutdown(context.Background())
 	})
 	r.t.Cleanup(r.stop)
-	r.eventually("the service is ready", func() bool {
-		res, err := http.Get(r.base + "/healthz/ready")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
-}
-
-// eventually waits until the condition holds.
-func (r *rig) eventually(what string, ok func() bool) {
-	r.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			r.t.Fatalf("after 30 s it is still not so that %s", what)
-		case <-tick.C:
-		}
-	}
 }
 
 // topicOf is where an event of a story belongs.
@@ -136,24 +90,11 @@ func topicOf(e event.Event) string {
 	return "masar." + name + ".v1"
 }
 
-// message is an event as the relay publishes it.
-func message(ctx context.Context, e event.Event) bus.Message {
-	out := e.Outgoing(ctx, topicOf(e))
-	m := bus.Message{Topic: out.Topic, Key: []byte(out.Key), Value: out.Value}
-	for _, h := range out.Headers {
-		m.Headers = append(m.Headers, bus.Header{Key: h.Key, Value: []byte(h.Value)})
-	}
-	if e.Seq > 0 {
-		m.Headers = append(m.Headers, bus.Header{Key: "ce_sequence", Value: fmt.Append(nil, e.Seq)})
-	}
-	return m
-}
-
 func (r *rig) publish(events ...event.Event) {
 	r.t.Helper()
 	var messages []bus.Message
 	for _, e := range events {
-		messages = append(messages, message(r.t.Context(), e))
+		messages = append(messages, runtimetest.Message(r.t.Context(), topicOf(e), e))
 	}
 	if err := r.bus.Publish(r.t.Context(), messages...); err != nil {
 		r.t.Fatal(err)
@@ -163,7 +104,7 @@ func (r *rig) publish(events ...event.Event) {
 // folded waits until there are so many facts.
 func (r *rig) folded(n int) {
 	r.t.Helper()
-	r.eventually(fmt.Sprintf("%d facts are folded", n), func() bool { return r.service.columns.Len() >= n })
+	runtimetest.Eventually(r.t, fmt.Sprintf("%d facts are folded", n), func() bool { return r.service.columns.Len() >= n })
 }
 
 // get asks as the principal and gives the status and the body.

@@ -14,6 +14,7 @@ import (
 	"masar.local/pkg/access"
 	"masar.local/pkg/bus"
 	"masar.local/pkg/event"
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 )
 
@@ -67,7 +68,7 @@ func TestFromTopicToFigure(t *testing.T) {
 	if c.Topic != event.TopicCandidates || !c.LastOccurred.Equal(at(t, "2026-05-02 12:00")) || !c.LastRecorded.Equal(at(t, "2026-05-02 12:01")) {
 		t.Errorf("freshness of candidates: %+v", c)
 	}
-	r.eventually("nothing waits in the topics", func() bool {
+	runtimetest.Eventually(t, "nothing waits in the topics", func() bool {
 		for _, s := range ask[Freshness](r, as(access.Manager), "/api/indicators/freshness").Sources {
 			if s.LagMessages == nil || *s.LagMessages != 0 {
 				return false

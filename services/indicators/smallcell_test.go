@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"masar.local/pkg/runtime/runtimetest"
 	"pgregory.net/rapid"
 )
 
@@ -70,7 +71,7 @@ func TestSmallCellsInMetrics(t *testing.T) {
 	s.moved("2026-03-01 10:00", "p-TN-72-F-0", "agri", person{"TN-72-F-0", "F", "TN-72"}, "P02", "2026-02-01 10:00", "P04")
 	r.publish(s.events...)
 	r.folded(len(s.events))
-	r.eventually("the scrape has come to the last fact", func() bool {
+	runtimetest.Eventually(t, "the scrape has come to the last fact", func() bool {
 		return slices.Contains(scrape(r), `masar_kpi_people_by_stage_by_stage{stage="P04"} 1`)
 	})
 	lines := scrape(r)

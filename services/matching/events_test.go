@@ -17,6 +17,7 @@ import (
 	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/event"
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	employersv1 "masar.local/proto/masar/employers/v1"
 	matchingv1 "masar.local/proto/masar/matching/v1"
@@ -28,15 +29,7 @@ func message(ctx context.Context, e event.Event) bus.Message {
 	if kindOf(e) != aboutPerson {
 		topic = event.TopicEmployers
 	}
-	out := e.Outgoing(ctx, topic)
-	m := bus.Message{Topic: topic, Key: []byte(out.Key), Value: out.Value}
-	for _, h := range out.Headers {
-		m.Headers = append(m.Headers, bus.Header{Key: h.Key, Value: []byte(h.Value)})
-	}
-	if e.Seq > 0 {
-		m.Headers = append(m.Headers, bus.Header{Key: "ce_sequence", Value: fmt.Append(nil, e.Seq)})
-	}
-	return m
+	return runtimetest.Message(ctx, topic, e)
 }
 
 func (r *rig) publish(events ...event.Event) {

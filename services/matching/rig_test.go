@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,9 +19,9 @@ import (
 	"masar.local/pkg/api"
 	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
-	"masar.local/pkg/embedded"
 	"masar.local/pkg/event"
 	"masar.local/pkg/runtime"
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	employersv1 "masar.local/proto/masar/employers/v1"
 )
@@ -59,15 +57,8 @@ type replica struct {
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), seqs: map[string]int64{}}
-	broker, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(r.dir, "broker"), Addr: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = broker.Close() })
-	if r.bus, err = bus.New(bus.Config{Brokers: []string{broker.Addr()}}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.bus.Close() })
+	r.bus = runtimetest.Broker(t, filepath.Join(r.dir, "broker"))
+	var err error
 	if r.issuer, err = access.OpenIssuer(r.dir, "http://masar.test", time.Now); err != nil {
 		t.Fatal(err)
 	}
@@ -94,50 +85,14 @@ func (r *rig) start(holder string) *replica {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	out.base = "http://" + listener.Addr().String()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	done := make(chan error, 1)
-	go func() {
-		done <- runtime.Run(ctx, []*runtime.Service{s}, runtime.Options{
-			Listener: listener, Verifier: r.issuer.Verifier(), StopTimeout: 20 * time.Second,
-		})
-	}()
-	out.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			r.t.Errorf("the service did not stop cleanly: %v", err)
-		}
-	})
-	r.t.Cleanup(out.stop)
-	r.eventually("the service is ready", func() bool {
-		res, err := http.Get(out.base + "/healthz/ready")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
+	out.base, out.stop = runtimetest.Serve(r.t, s, runtime.Options{Verifier: r.issuer.Verifier()})
 	return out
 }
 
 // eventually waits until the condition holds.
 func (r *rig) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	deadline := time.NewTimer(60 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			r.t.Fatalf("after a minute it is still not so that %s", what)
-		case <-tick.C:
-		}
-	}
+	runtimetest.Eventually(r.t, what, ok)
 }
 
 // event makes the next event of an aggregate.
