@@ -14,8 +14,8 @@ import (
 
 	"masar.local/pkg/access"
 	"masar.local/pkg/bus"
-	"masar.local/pkg/embedded"
 	"masar.local/pkg/event"
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	matchingv1 "masar.local/proto/masar/matching/v1"
 )
@@ -31,16 +31,7 @@ type line struct {
 
 func newLine(t *testing.T) *line {
 	t.Helper()
-	broker, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Addr: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { broker.Close() })
-	client, err := bus.New(bus.Config{Brokers: []string{broker.Addr()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
+	client := runtimetest.Broker(t, t.TempDir())
 	l := &line{house: newHouseOn(t, client), bus: client, seen: map[string][]bus.Message{}}
 	if err := client.EnsureTopics(t.Context(), l.service.Topics...); err != nil {
 		t.Fatal(err)
@@ -94,11 +85,11 @@ func TestRecordsFromIntegrators(t *testing.T) {
 		"list":    `[1]`,
 	}
 	l.publish(event.InCandidates, "new", []byte(records["new"]))
-	await(t, "the first answer", func() bool { return len(l.got(event.Answers)) == 1 })
+	runtimetest.Eventually(t, "the first answer", func() bool { return len(l.got(event.Answers)) == 1 })
 	for _, key := range []string{"again", "minor", "no json", "empty", "list"} {
 		l.publish(event.InCandidates, key, []byte(records[key]))
 	}
-	await(t, "all answers", func() bool { return len(l.got(event.Answers)) == len(records) })
+	runtimetest.Eventually(t, "all answers", func() bool { return len(l.got(event.Answers)) == len(records) })
 
 	type outcome struct {
 		Outcome string
@@ -135,13 +126,13 @@ func TestRecordsFromIntegrators(t *testing.T) {
 			t.Errorf("%s: %+v", key, a)
 		}
 	}
-	await(t, "the dead letters", func() bool { return len(l.got(inboundGroup+".dlq")) == 4 })
+	runtimetest.Eventually(t, "the dead letters", func() bool { return len(l.got(inboundGroup+".dlq")) == 4 })
 	for _, m := range l.got(inboundGroup + ".dlq") {
 		if reason, ok := m.Header("dlq_reason"); !ok || len(reason) == 0 || string(m.Value) != records[string(m.Key)] {
 			t.Errorf("dead letter %s: %s because %s", m.Key, m.Value, reason)
 		}
 	}
-	await(t, "the event of the person", func() bool { return len(l.got(event.TopicCandidates)) == 1 })
+	runtimetest.Eventually(t, "the event of the person", func() bool { return len(l.got(event.TopicCandidates)) == 1 })
 	e, err := event.Decode(l.got(event.TopicCandidates)[0])
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +175,7 @@ func TestDecisionsMovePathways(t *testing.T) {
 	l.publish(event.TopicMatching, "noise", []byte("noise"))
 	l.decide(decision(7, "hired", id), day(6))
 
-	await(t, "the last decision", func() bool { return len(l.way(id).History) == 6 })
+	runtimetest.Eventually(t, "the last decision", func() bool { return len(l.way(id).History) == 6 })
 	w := l.way(id)
 	var got []string
 	for _, e := range w.History {
@@ -197,9 +188,9 @@ func TestDecisionsMovePathways(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("history\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	await(t, "the dead letters", func() bool { return len(l.got(decisionGroup+".dlq")) == 3 })
+	runtimetest.Eventually(t, "the dead letters", func() bool { return len(l.got(decisionGroup+".dlq")) == 3 })
 	// Opened and three moves, in order, by business time.
-	await(t, "the events", func() bool { return len(l.got(event.TopicCandidates)) >= 5 })
+	runtimetest.Eventually(t, "the events", func() bool { return len(l.got(event.TopicCandidates)) >= 5 })
 	var stages []string
 	for _, m := range l.got(event.TopicCandidates) {
 		e, err := event.Decode(m)

@@ -20,6 +20,7 @@ import (
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/event"
 	"masar.local/pkg/runtime"
+	"masar.local/pkg/runtime/runtimetest"
 )
 
 // house is the service as it runs: sqlite, HTTP, tokens of the local issuer.
@@ -30,50 +31,15 @@ type house struct {
 	service *runtime.Service
 	url     string
 	issuer  *access.Issuer
-	clock   *clock
-	log     *logBuffer
-}
-
-// clock is a clock that tests can turn.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	clock   *runtimetest.Clock
+	log     *runtimetest.Log
 }
 
 func newHouse(t testing.TB) *house { return newHouseOn(t, nil) }
 
 func newHouseOn(t testing.TB, client *bus.Client) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), clock: &clock{now: testNow}, log: &logBuffer{}}
+	h := &house{t: t, dir: t.TempDir(), clock: runtimetest.NewClock(testNow), log: &runtimetest.Log{}}
 	var err error
 	if h.store, err = docstore.Open(t.Context(), "sqlite:"+filepath.Join(h.dir, "candidates.db")); err != nil {
 		t.Fatal(err)
@@ -247,22 +213,6 @@ func (h *house) events(id string) []event.Event {
 		out = append(out, e)
 	}
 	return out
-}
-
-// await waits until the condition holds.
-func await(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what)
-		case <-tick.C:
-		}
-	}
 }
 
 // run runs the service's relay and actors until the test ends.

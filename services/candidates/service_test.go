@@ -46,7 +46,7 @@ func TestPersonFromRegistrationToUpdate(t *testing.T) {
 
 	h.want(428, me, "PUT", peoplePath+"/"+id, goodRecord)
 	h.want(412, me, "PUT", peoplePath+"/"+id, goodRecord, "If-Match", `"2"`)
-	h.clock.advance(time.Hour)
+	h.clock.Advance(time.Hour)
 	same := h.want(200, me, "PUT", peoplePath+"/"+id, goodRecord, "If-Match", `"1"`)
 	if same.header.Get("ETag") != `"1"` {
 		t.Errorf("the same record made version %s", same.header.Get("ETag"))
@@ -148,7 +148,7 @@ func TestCommandsCanBeRepeated(t *testing.T) {
 
 	moves := waysPath + "/" + id + "/moves"
 	first = h.want(200, me, "POST", moves, `{"to":"P04"}`, "Idempotency-Key", "move-1")
-	h.clock.advance(time.Hour)
+	h.clock.Advance(time.Hour)
 	again = h.want(200, me, "POST", moves, `{"to":"P04"}`, "Idempotency-Key", "move-1")
 	if !bytes.Equal(first.body, again.body) {
 		t.Errorf("repeated move: %s, then %s", first.body, again.body)
@@ -432,7 +432,7 @@ func TestListsAreComplete(t *testing.T) {
 		if r.Outcome != Created {
 			t.Fatalf("row %d: %+v", i, r)
 		}
-		h.clock.advance(time.Second)
+		h.clock.Advance(time.Second)
 		way := h.openWay(r.ID, []string{"agri", "soin"}[i%2])
 		if i%3 == 0 {
 			h.want(200, admin, "POST", waysPath+"/"+way+"/moves", map[string]any{"to": "P04", "occurred_at": day(i % 7)})

@@ -13,8 +13,8 @@ import (
 
 	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
-	"masar.local/pkg/embedded"
 	"masar.local/pkg/event"
+	"masar.local/pkg/runtime/runtimetest"
 	employersv1 "masar.local/proto/masar/employers/v1"
 	matchingv1 "masar.local/proto/masar/matching/v1"
 )
@@ -34,16 +34,7 @@ const patience = 30 * time.Second
 
 func newPlant(t *testing.T) *plant {
 	t.Helper()
-	broker, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Addr: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { broker.Close() })
-	client, err := bus.New(bus.Config{Brokers: []string{broker.Addr()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
+	client := runtimetest.Broker(t, t.TempDir())
 	p := &plant{house: newHouse(t, client), client: client, answers: map[string]bus.Answer{}, events: map[string][]event.Event{}}
 	if err := client.EnsureTopics(t.Context(), p.service.Topics...); err != nil {
 		t.Fatal(err)

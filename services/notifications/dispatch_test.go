@@ -1,7 +1,6 @@
 package notifications
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,27 +28,10 @@ import (
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/event"
 	"masar.local/pkg/reference"
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	notificationsv1 "masar.local/proto/masar/notifications/v1"
 )
-
-// clock is a clock that the test moves.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
 
 // directory is the candidates service, as far as this one asks it.
 type directory struct {
@@ -122,33 +104,16 @@ type house struct {
 	t       testing.TB
 	path    string
 	store   docstore.Engine
-	clock   *clock
+	clock   *runtimetest.Clock
 	people  *directory
 	mail    *mailServer
 	carrier Carrier
 	policy  Policy
-	log     lockedBuffer
+	log     runtimetest.Log
 	spans   *tracetest.InMemoryExporter
 	metrics *sdkmetric.ManualReader
 	measure Measure
 	service Service
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 const person = "01CANDIDATE000000000000000"
@@ -156,7 +121,7 @@ const person = "01CANDIDATE000000000000000"
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{
-		t: t, path: filepath.Join(t.TempDir(), "notifications.db"), clock: &clock{at: noon},
+		t: t, path: filepath.Join(t.TempDir(), "notifications.db"), clock: runtimetest.NewClock(noon),
 		people: startDirectory(t), mail: startMail(t), policy: DefaultPolicy(),
 		spans: tracetest.NewInMemoryExporter(), metrics: sdkmetric.NewManualReader(),
 	}
@@ -182,7 +147,7 @@ func (h *house) open() {
 	if err := h.messages().Ensure(context.Background()); err != nil {
 		h.t.Fatal(err)
 	}
-	h.service = NewService(h.messages(), reference.Schemes(), h.policy, h.clock.now, func() {})
+	h.service = NewService(h.messages(), reference.Schemes(), h.policy, h.clock.Now, func() {})
 }
 
 func (h *house) restart() {
@@ -202,7 +167,7 @@ func (h *house) dispatcher(holder string) *Dispatcher {
 		Contact:  NewContacts(h.people.server.URL, access.Static(token)).Contact,
 		Renderer: renderer(h.t), Carrier: h.carrier, Policy: h.policy,
 		Log:    slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Tracer: traces.Tracer("test"), Measure: h.measure, Now: h.clock.now, Holder: holder,
+		Tracer: traces.Tracer("test"), Measure: h.measure, Now: h.clock.Now, Holder: holder,
 	})
 }
 
@@ -338,15 +303,15 @@ func TestRetry(t *testing.T) {
 	}
 	h.mustWork() // not due
 	h.expect(e, Planned, "", 1, 0)
-	h.clock.add(30 * time.Second)
+	h.clock.Advance(30 * time.Second)
 	h.mustWork()
 	h.expect(e, Planned, "", 2, 0)
 	h.mail.answers(nil)
-	h.clock.add(59 * time.Second)
+	h.clock.Advance(59 * time.Second)
 	h.mustWork() // not due: the wait has doubled
 	h.expect(e, Planned, "", 2, 0)
 	h.restart()
-	h.clock.add(time.Second)
+	h.clock.Advance(time.Second)
 	h.mustWork()
 	h.expect(e, Sent, "", 3, 1)
 	if sent := h.told()[0].Data.(*notificationsv1.MessageSent); sent.GetAttempts() != 3 {
@@ -361,7 +326,7 @@ func TestRefused(t *testing.T) {
 	h.learn(e)
 	h.mustWork()
 	h.expect(e, Failed, Refused, 1, 0)
-	h.clock.add(24 * time.Hour)
+	h.clock.Advance(24 * time.Hour)
 	h.mustWork()
 	if n := h.mail.offers(); n != 1 {
 		t.Errorf("offered %d times after a refusal for good", n)
@@ -384,7 +349,7 @@ func TestGivenUp(t *testing.T) {
 			h.learn(e)
 			for range 200 {
 				h.mustWork()
-				h.clock.add(10 * time.Second)
+				h.clock.Advance(10 * time.Second)
 			}
 			h.expect(e, Failed, Expired, 4, 0) // at 0, 30 s, 90 s, 210 s; the next would be at 450 s
 			if n := h.mail.offers(); n != 4 {
@@ -491,7 +456,7 @@ func TestOutage(t *testing.T) {
 			}
 			h.people.fail(false)
 			h.carrier = up
-			h.clock.add(time.Minute)
+			h.clock.Advance(time.Minute)
 			h.mustWork()
 			if n := len(h.mail.mails()); n != 40 {
 				t.Errorf("%d mails after the outage, want 40", n)
@@ -594,7 +559,7 @@ func TestCrashAfterAcceptance(t *testing.T) {
 		h.mustWork() // the claim still holds
 		h.expect(e, Sending, "", 1, len(h.mail.mails()))
 		h.restart()
-		h.clock.add(h.policy.Claim)
+		h.clock.Advance(h.policy.Claim)
 		h.mustWork()
 	}
 	t.Run("smtp", func(t *testing.T) {
@@ -641,7 +606,7 @@ func TestLateResult(t *testing.T) {
 	d := h.dispatcher("late")
 	claim := func() {
 		if _, err := h.messages().Update(t.Context(), id, func(doc *docstore.Doc[Message]) error {
-			doc.Body.claim(h.policy, "smtp", h.clock.now())
+			doc.Body.claim(h.policy, "smtp", h.clock.Now())
 			return nil
 		}); err != nil {
 			t.Fatal(err)

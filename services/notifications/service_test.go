@@ -24,6 +24,7 @@ import (
 	"masar.local/pkg/embedded"
 	"masar.local/pkg/event"
 	"masar.local/pkg/runtime"
+	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	notificationsv1 "masar.local/proto/masar/notifications/v1"
 )
@@ -63,7 +64,7 @@ func TestList(t *testing.T) {
 		if i%10 == 9 {
 			e.OccurredAt = noon.Add(-30 * 24 * time.Hour) // skipped
 		}
-		h.clock.add(time.Second)
+		h.clock.Advance(time.Second)
 		h.learn(e)
 	}
 	list := func(who access.Principal, q MessagesQuery) []View {
@@ -136,7 +137,7 @@ type platform struct {
 	people *directory
 	issuer *access.Issuer
 	env    map[string]string
-	log    lockedBuffer
+	log    runtimetest.Log
 }
 
 func newPlatform(t *testing.T) *platform {

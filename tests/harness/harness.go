@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"masar.local/pkg/runtime/runtimetest"
 )
 
 // Root is the repository's root: the folder of go.work.
@@ -89,32 +91,15 @@ func Cleanup() {
 type Process struct {
 	Cmd  *exec.Cmd
 	name string
-	out  *lockedBuffer
+	out  *runtimetest.Log
 	done chan struct{}
 	err  error
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // Start runs a program until the test ends; its output shows when the test fails.
 func Start(t testing.TB, name string, env []string, args ...string) *Process {
 	t.Helper()
-	p := &Process{Cmd: exec.Command(Program(t, name), args...), name: name, out: &lockedBuffer{}, done: make(chan struct{})}
+	p := &Process{Cmd: exec.Command(Program(t, name), args...), name: name, out: &runtimetest.Log{}, done: make(chan struct{})}
 	p.Cmd.Env = append(os.Environ(), env...)
 	p.Cmd.Stdout, p.Cmd.Stderr = p.out, p.out
 	if err := p.Cmd.Start(); err != nil {

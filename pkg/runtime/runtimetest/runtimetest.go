@@ -76,7 +76,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("after a minute it is still not so that %s", what)
+			t.Fatalf("waited a minute in vain: %s", what)
 		case <-tick.C:
 		}
 	}
