@@ -17,14 +17,26 @@ import (
 //go:embed schemes/*.yaml
 var schemeFiles embed.FS
 
-// Decision kinds of the matching service that may lead to a stage.
+// Decision kinds of the matching service, in the order in which they may follow
+// each other; what each does to a pathway is the scheme's data.
 const (
 	DecisionShortlisted = "shortlisted"
+	DecisionDisclosed   = "disclosed" // the profile was shown to the employer
 	DecisionInterview   = "interview"
-	DecisionHired       = "hired"
-	// DecisionRefused ends one offer for the person; it leads to no stage.
-	DecisionRefused = "refused"
+	DecisionOffered     = "offered"  // the employer offers the post
+	DecisionAccepted    = "accepted" // the candidate accepts it: from here on the offer holds the pathway
+	DecisionHired       = "hired"    // the contract is signed; holds the pathway too
+	DecisionRefused     = "refused"  // one offer is over for the person
+	DecisionNoShow      = "no_show"  // the person did not come, to the interview or to work
 )
+
+// Decisions lists the kinds of decisions in the order in which they may follow.
+func Decisions() []string {
+	return []string{
+		DecisionShortlisted, DecisionDisclosed, DecisionInterview, DecisionOffered,
+		DecisionAccepted, DecisionHired, DecisionRefused, DecisionNoShow,
+	}
+}
 
 // Scheme is one version of a pathway's rules: which stages, who may enter them,
 // what may follow what, and how a pathway may end early. A running pathway
@@ -51,7 +63,10 @@ type Scheme struct {
 	// Stages in their usual order: a pathway opens at the first and is
 	// completed from the last.
 	Stages []Stage `yaml:"stages"`
-	Exits  []Exit  `yaml:"exits"`
+	// Decisions say what matching decisions do to a pathway; of those that apply
+	// the first counts.
+	Decisions []Rule `yaml:"decisions"`
+	Exits     []Exit `yaml:"exits"`
 }
 
 // Stage is one step of a scheme.
@@ -70,8 +85,23 @@ type Stage struct {
 	TargetDays *int `yaml:"target_days"`
 	// Notify says whether the person is told that the stage was entered.
 	Notify bool `yaml:"notify"`
-	// Decision is the matching decision that leads here, or "".
-	Decision string `yaml:"decision"`
+}
+
+// Rule says what a matching decision of one kind does to a pathway.
+type Rule struct {
+	Kind string `yaml:"kind"`
+	// Held says that the rule is for decisions of the offer that holds the
+	// pathway already: accepted before, or hired. A rule without it is for all
+	// other decisions.
+	Held bool `yaml:"held"`
+	// From are the stages at which the rule applies. None: everywhere, or, when
+	// To is given, at To and at the stages from which To may be entered.
+	From []string `yaml:"from"`
+	// To is the stage that the decision leads to; "": the pathway stays where it is.
+	To string `yaml:"to"`
+	// Actors are the roles that may decide so, besides being allowed to enter the
+	// stage that the decision leads to; none: every role that may decide at all.
+	Actors []string `yaml:"actors"`
 }
 
 // Exit is a way a pathway may end before its last stage.
@@ -243,25 +273,73 @@ func (s *Scheme) Allows(from, to string) bool {
 	return slices.Contains(s.Following(from), to)
 }
 
-// Decide says what a matching decision does to a pathway at stage `from`: `to`
-// is the stage it leads to. `to` equals `from` when the decision changes
-// nothing (the person is already there, for another offer, or is refused for
-// this one). ok is false when the scheme does not allow the decision there.
-// Matching asks it before recording a decision and candidates before applying
-// it, so that both always agree.
-func (s *Scheme) Decide(from, decision string) (to string, ok bool) {
-	if _, known := s.Stage(from); !known {
+// Decide says what a matching decision does to a pathway at stage `from`; `held`
+// says that the offer it is about holds the pathway already (see Rule). `to` is
+// the stage it leads to. `to` equals `from` when the decision changes nothing
+// (the person is already there, for another offer, or is refused for this one).
+// ok is false when the scheme does not allow the decision there. Matching asks it
+// before recording a decision and candidates before applying it, so that both
+// always agree.
+func (s *Scheme) Decide(from, decision string, held bool) (to string, ok bool) {
+	rule, ok := s.rule(from, decision, held)
+	if !ok {
 		return "", false
 	}
-	if decision == DecisionRefused {
+	if rule.To == "" {
 		return from, true
 	}
-	for _, st := range s.Stages {
-		if st.Decision == decision && decision != "" {
-			return st.Code, st.Code == from || s.Allows(from, st.Code)
+	return rule.To, true
+}
+
+// MayDecide says whether the role may make the decision at stage `from`, and
+// which roles may; every role when there are none. Whether it may enter the stage
+// that the decision leads to is asked of the stage.
+func (s *Scheme) MayDecide(role, from, decision string, held bool) (roles []string, ok bool) {
+	rule, _ := s.rule(from, decision, held)
+	return rule.Actors, len(rule.Actors) == 0 || slices.Contains(rule.Actors, role)
+}
+
+// rule finds the first rule that applies.
+func (s *Scheme) rule(from, decision string, held bool) (Rule, bool) {
+	if _, known := s.Stage(from); !known {
+		return Rule{}, false
+	}
+	for _, r := range s.Decisions {
+		if r.Kind != decision || r.Held != held {
+			continue
+		}
+		if slices.Contains(r.From, from) || len(r.From) == 0 && (r.To == "" || r.To == from || s.Allows(from, r.To)) {
+			return r, true
 		}
 	}
-	return "", false
+	return Rule{}, false
+}
+
+// Leading lists the decisions that lead to a stage, from anywhere.
+func (s *Scheme) Leading(stage string) []string {
+	var kinds []string
+	for _, r := range s.Decisions {
+		if r.To == stage && !slices.Contains(kinds, r.Kind) {
+			kinds = append(kinds, r.Kind)
+		}
+	}
+	return kinds
+}
+
+// Engaged says whether a person at the stage is taken: hired, on the way or in
+// the job. That is so from the stage that `accepted` or `hired` leads to, or the
+// placement, on, except where the scheme lets the person be shortlisted again.
+func (s *Scheme) Engaged(stage string) bool {
+	for _, st := range s.Stages {
+		leads := s.Leading(st.Code)
+		if slices.Contains(leads, DecisionAccepted) || slices.Contains(leads, DecisionHired) || st.Code == s.Placement {
+			reached := slices.IndexFunc(s.Stages, func(o Stage) bool { return o.Code == stage }) >=
+				slices.IndexFunc(s.Stages, func(o Stage) bool { return o.Code == st.Code })
+			_, again := s.Decide(stage, DecisionShortlisted, false)
+			return reached && !again
+		}
+	}
+	return false
 }
 
 // Roles that a stage may name as its actors: the roles of people who act on
@@ -295,6 +373,7 @@ func (s *Scheme) Check() error {
 		fault("valid_from is %q, want a date YYYY-MM-DD", s.ValidFrom)
 	}
 	s.checkStages(fault, text)
+	s.checkDecisions(fault)
 	s.checkExits(fault, text)
 	return errors.Join(faults...)
 }
@@ -304,7 +383,7 @@ func (s *Scheme) checkStages(fault func(string, ...any), text func(where, value 
 		fault("it has no stages")
 		return
 	}
-	codes, decisions := map[string]bool{}, map[string]bool{}
+	codes := map[string]bool{}
 	for i, st := range s.Stages {
 		where := fmt.Sprintf("stages[%d] (%s)", i, st.Code)
 		text(where+" code", st.Code)
@@ -325,16 +404,6 @@ func (s *Scheme) checkStages(fault func(string, ...any), text func(where, value 
 		}
 		if st.TargetDays != nil && *st.TargetDays <= 0 {
 			fault("%s: target_days is %d, want a positive number or null", where, *st.TargetDays)
-		}
-		switch st.Decision {
-		case "":
-		case DecisionShortlisted, DecisionInterview, DecisionHired:
-			if decisions[st.Decision] {
-				fault("%s: decision %q already leads to another stage", where, st.Decision)
-			}
-			decisions[st.Decision] = true
-		default:
-			fault("%s: decision %q is not one of shortlisted, interview, hired", where, st.Decision)
 		}
 	}
 	for i, st := range s.Stages {
@@ -362,6 +431,37 @@ func (s *Scheme) checkStages(fault func(string, ...any), text func(where, value 
 			fault("stages[%d] (%s) cannot be reached from the first stage %s", i, st.Code, s.First().Code)
 		} else if !s.reachable(st.Code)[s.Last().Code] {
 			fault("stages[%d] (%s): the last stage %s cannot be reached from it", i, st.Code, s.Last().Code)
+		}
+	}
+}
+
+func (s *Scheme) checkDecisions(fault func(string, ...any)) {
+	for i, r := range s.Decisions {
+		where := fmt.Sprintf("decisions[%d] (%s)", i, r.Kind)
+		if !slices.Contains(Decisions(), r.Kind) {
+			fault("%s: the kind is not one of %s", where, strings.Join(Decisions(), ", "))
+		}
+		for _, code := range r.From {
+			if _, ok := s.Stage(code); !ok {
+				fault("%s: from names %q, which is not a stage of the scheme", where, code)
+			}
+		}
+		if _, ok := s.Stage(r.To); !ok && r.To != "" {
+			fault("%s: leads to %q, which is not a stage of the scheme", where, r.To)
+		}
+		for _, a := range r.Actors {
+			if !slices.Contains(stageActors, a) {
+				fault("%s: actor %q is not one of %s", where, a, strings.Join(stageActors, ", "))
+			}
+		}
+		if r.Held && !slices.Contains([]string{DecisionHired, DecisionRefused, DecisionNoShow}, r.Kind) {
+			fault("%s: held does not go with it; after accepted only hired, refused or no_show may come", where)
+		}
+	}
+	for _, st := range s.Stages {
+		// Matching relies on it that a person may always be refused.
+		if to, ok := s.Decide(st.Code, DecisionRefused, false); !ok || to != st.Code {
+			fault("decisions: refused must be possible at stage %s and leave the pathway there", st.Code)
 		}
 	}
 }

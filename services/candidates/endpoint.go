@@ -374,7 +374,7 @@ type StageView struct {
 	Optional   bool     `json:"optional"`
 	TargetDays *int     `json:"target_days"`
 	Notify     bool     `json:"notify"`
-	Decision   string   `json:"decision,omitempty"`
+	Decisions  []string `json:"decisions,omitempty"` // of matching, that lead here
 }
 
 // ExitView is an exit as shown; no stages means at any.
@@ -398,7 +398,7 @@ func schemeList(set reference.SchemeSet) SchemeList {
 			v.Stages = append(v.Stages, StageView{
 				Code: st.Code, LabelFR: st.LabelFR, LabelAR: st.LabelAR, LabelEN: st.LabelEN, Actors: st.Actors,
 				Next: append([]string{}, s.Following(st.Code)...), Optional: st.Optional, TargetDays: st.TargetDays,
-				Notify: st.Notify, Decision: st.Decision,
+				Notify: st.Notify, Decisions: s.Leading(st.Code),
 			})
 		}
 		for _, x := range s.Exits {

@@ -256,7 +256,7 @@ func (p *Pathway) decide(s *reference.Scheme, d Decision) (event proto.Message, 
 	if early := p.EnteredAt.Sub(act.OccurredAt); early > 0 && early <= tolerance {
 		act.OccurredAt = p.EnteredAt
 	}
-	to, fits := s.Decide(p.Stage, d.Kind)
+	to, fits := s.Decide(p.Stage, d.Kind, false)
 	refusal := ""
 	switch {
 	case len(f) > 0:

@@ -818,7 +818,7 @@ func TestSchemesAreShown(t *testing.T) {
 	h := newHouse(t)
 	var list SchemeList
 	h.want(200, h.as(access.Counsellor), "GET", "/api/candidates/schemes", nil).into(t, &list)
-	if len(list.Items) != 2 || list.Items[0].Code != "agri" || len(list.Items[0].Stages) != 16 || len(list.Items[0].Exits) == 0 || list.Items[0].Stages[0].TargetDays != nil {
+	if len(list.Items) != 3 || list.Items[0].Code != "agri" || len(list.Items[0].Stages) != 16 || len(list.Items[0].Exits) == 0 || list.Items[0].Stages[0].TargetDays != nil {
 		t.Errorf("schemes: %+v", list)
 	}
 }

@@ -181,7 +181,7 @@ func trackIn(p *Person, scheme string) *Track {
 // personFree: the person is not hired or placed in an open pathway, of any
 // scheme.
 func personFree(p *Pair) Finding {
-	if p.State == Hired {
+	if p.State == Accepted || p.State == Hired {
 		return Finding{Why: Reason{Key: "hired_here"}}
 	}
 	for i := range p.Person.Tracks {
@@ -205,10 +205,13 @@ func disclosureGiven(p *Pair) Finding {
 	return Finding{OK: true, Why: Reason{Key: yesNo(p.Person.Disclosure, "disclosure", "disclosure_later")}}
 }
 
-// notRefused: the person was not refused for this very offer.
+// notRefused: the person was not refused for this very offer, and did not stay away.
 func notRefused(p *Pair) Finding {
-	if p.State == Refused {
+	switch p.State {
+	case Refused:
 		return Finding{Why: Reason{Key: "refused_here"}}
+	case NoShow:
+		return Finding{Why: Reason{Key: "no_show_here"}}
 	}
 	return Finding{OK: true, Why: Reason{Key: "not_refused"}}
 }

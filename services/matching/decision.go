@@ -254,7 +254,7 @@ func (c *Case) expected(r *Rules, s *Seeker, p *Person, scheme string) (track *T
 // the scheme lets this role lead it there.
 func (r *Rules) enter(t *Track, cmd Command) (stage string, err error) {
 	scheme, _ := r.schemes.Get(t.Scheme, t.Version)
-	to, _ := scheme.Decide(t.Stage, cmd.Kind) // the conditions have asked the same
+	to, _ := scheme.Decide(t.Stage, cmd.Kind, false) // the conditions have asked the same
 	if to == t.Stage || cmd.Actor == access.Admin {
 		return to, nil
 	}

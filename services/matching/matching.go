@@ -55,13 +55,17 @@ const (
 // decision.go. What each does to a pathway is the scheme's rule.
 const (
 	Shortlisted = reference.DecisionShortlisted
+	Disclosed   = reference.DecisionDisclosed
 	Interview   = reference.DecisionInterview
+	Offered     = reference.DecisionOffered
+	Accepted    = reference.DecisionAccepted
 	Hired       = reference.DecisionHired
 	Refused     = reference.DecisionRefused
+	NoShow      = reference.DecisionNoShow
 )
 
 // Kinds lists the kinds of decisions in the order in which they may follow.
-var Kinds = []string{Shortlisted, Interview, Hired, Refused}
+var Kinds = reference.Decisions()
 
 // Profile is everything that the score may see of a person. It has no sex, no
 // age, no name and no place of origin, so that none can move a score.
@@ -181,9 +185,9 @@ func NewRules(w *Weights, schemes reference.SchemeSet, jobs *reference.Occupatio
 	for _, s := range schemes.All() {
 		for i := range s.Stages {
 			stage := s.Stages[i].Code
-			rule := stageRule{engaged: engaged(s, i)}
+			rule := stageRule{engaged: s.Engaged(stage)}
 			for _, kind := range Kinds {
-				if _, ok := s.Decide(stage, kind); ok {
+				if _, ok := s.Decide(stage, kind, false); ok {
 					rule.takes |= bit(kind)
 				}
 			}
@@ -212,17 +216,6 @@ func (r *Rules) accept(offer, candidate string, kind Nearness) {
 	if offer != candidate && !slices.ContainsFunc(r.accepts[offer], func(n Near) bool { return n.Rome == candidate }) {
 		r.accepts[offer] = append(r.accepts[offer], Near{intern(candidate), kind})
 	}
-}
-
-// engaged says whether a person at stage i of the scheme is taken: hired, on the
-// way, or in the job.
-func engaged(s *reference.Scheme, i int) bool {
-	for _, st := range s.Stages[:i+1] {
-		if st.Decision == Hired || st.Code == s.Placement {
-			return true
-		}
-	}
-	return false
 }
 
 // track is an open pathway at a stage, with what its scheme says of it.

@@ -55,6 +55,7 @@ var texts = map[string]Text{
 	"disclosure_none":  {"pas de consentement à la transmission à l'employeur", "لا موافقة على إحالة الملف إلى المشغّل"},
 	"not_refused":      {"n'a pas été refusé pour cette offre", "لم يُرفض في هذا العرض"},
 	"refused_here":     {"déjà refusé pour cette offre", "سبق رفضه في هذا العرض"},
+	"no_show_here":     {"ne s'est pas présenté pour cette offre", "لم يحضر في إطار هذا العرض"},
 
 	"language_reached": {"les langues exigées sont au niveau", "اللغات المطلوبة في المستوى"},
 	"language_none":    {"{lang} exigé {b}, non déclaré", "لغة مطلوبة: {lang} {b}، غير مصرّح بها"},
@@ -78,10 +79,12 @@ var texts = map[string]Text{
 	"part_wishes_none":    {"aucun souhait exprimé", "لا رغبات معبّر عنها"},
 	"part_wishes_against": {"souhaite d'autres régions que {a}", "يرغب في مناطق غير {a}"},
 
-	"order_first":  {"la décision « {kind} » vient après une présélection", "قرار « {kind} » يأتي بعد الانتقاء الأولي"},
-	"order_after":  {"déjà « {state} » : la décision « {kind} » n'est plus possible", "القرار الحالي « {state} »: لم يعد ممكنا قرار « {kind} »"},
-	"already_hire": {"déjà embauché par une autre décision dans ce parcours", "وقع تشغيله بقرار آخر في هذا المسار"},
-	"stage_later":  {"décision datée d'avant l'entrée à l'étape {a} ({stage})", "تاريخ القرار سابق للدخول في المرحلة {a} ({stage})"},
+	"order_first":   {"la décision « {kind} » vient après une présélection", "قرار « {kind} » يأتي بعد الانتقاء الأولي"},
+	"order_after":   {"déjà « {state} » : la décision « {kind} » n'est plus possible", "القرار الحالي « {state} »: لم يعد ممكنا قرار « {kind} »"},
+	"already_hire":  {"déjà retenu pour une autre offre dans ce parcours", "وقع قبوله في عرض آخر في هذا المسار"},
+	"pathway_moves": {"une décision sur une autre offre n'a pas encore atteint le parcours ; réessayer dans un instant", "قرار بشأن عرض آخر لم يبلغ المسار بعد؛ يُعاد بعد لحظات"},
+	"pathway_other": {"le parcours dans lequel la personne a été retenue n'est plus ouvert", "المسار الذي وقع فيه قبول الشخص لم يعد مفتوحا"},
+	"stage_later":   {"décision datée d'avant l'entrée à l'étape {a} ({stage})", "تاريخ القرار سابق للدخول في المرحلة {a} ({stage})"},
 }
 
 // labels name conditions, parts of a score and decisions.
@@ -105,8 +108,12 @@ var labels = map[string]Text{
 
 	Shortlisted: {"présélection", "انتقاء أولي"},
 	Interview:   {"entretien", "مقابلة"},
+	Disclosed:   {"transmission à l'employeur", "إحالة الملف إلى المشغّل"},
+	Offered:     {"proposition d'embauche", "عرض التشغيل"},
+	Accepted:    {"acceptation par le candidat", "قبول المترشح"},
 	Hired:       {"embauche", "تشغيل"},
 	Refused:     {"refus", "رفض"},
+	NoShow:      {"absence", "عدم الحضور"},
 }
 
 // languages name the languages that offers ask for; others go by their code.
