@@ -293,6 +293,61 @@ func (x *PostFilled) GetDecisionId() string {
 	return ""
 }
 
+// PostReleased: a post that was filled is free again, and the offer is open,
+// unless OfferClosed follows. Key: offer id.
+type PostReleased struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Terms *Terms                 `protobuf:"bytes,1,opt,name=terms,proto3" json:"terms,omitempty"`
+	// The decision that had filled it.
+	DecisionId    string `protobuf:"bytes,2,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostReleased) Reset() {
+	*x = PostReleased{}
+	mi := &file_masar_employers_v1_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostReleased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostReleased) ProtoMessage() {}
+
+func (x *PostReleased) ProtoReflect() protoreflect.Message {
+	mi := &file_masar_employers_v1_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostReleased.ProtoReflect.Descriptor instead.
+func (*PostReleased) Descriptor() ([]byte, []int) {
+	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PostReleased) GetTerms() *Terms {
+	if x != nil {
+		return x.Terms
+	}
+	return nil
+}
+
+func (x *PostReleased) GetDecisionId() string {
+	if x != nil {
+		return x.DecisionId
+	}
+	return ""
+}
+
 // OfferClosed: the offer takes no more candidates. Key: offer id.
 type OfferClosed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -305,7 +360,7 @@ type OfferClosed struct {
 
 func (x *OfferClosed) Reset() {
 	*x = OfferClosed{}
-	mi := &file_masar_employers_v1_events_proto_msgTypes[5]
+	mi := &file_masar_employers_v1_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +372,7 @@ func (x *OfferClosed) String() string {
 func (*OfferClosed) ProtoMessage() {}
 
 func (x *OfferClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_masar_employers_v1_events_proto_msgTypes[5]
+	mi := &file_masar_employers_v1_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +385,7 @@ func (x *OfferClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferClosed.ProtoReflect.Descriptor instead.
 func (*OfferClosed) Descriptor() ([]byte, []int) {
-	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OfferClosed) GetTerms() *Terms {
@@ -381,14 +436,16 @@ type Terms struct {
 	// Weekly hours in hundredths; 0 when unknown.
 	HoursWeekHundredths int32 `protobuf:"varint,19,opt,name=hours_week_hundredths,json=hoursWeekHundredths,proto3" json:"hours_week_hundredths,omitempty"`
 	// "france_travail", "api" or "kafka".
-	Origin        string `protobuf:"bytes,20,opt,name=origin,proto3" json:"origin,omitempty"`
+	Origin string `protobuf:"bytes,20,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Sorted by code, each code once.
+	Competences   []*CompetenceNeed `protobuf:"bytes,21,rep,name=competences,proto3" json:"competences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Terms) Reset() {
 	*x = Terms{}
-	mi := &file_masar_employers_v1_events_proto_msgTypes[6]
+	mi := &file_masar_employers_v1_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +457,7 @@ func (x *Terms) String() string {
 func (*Terms) ProtoMessage() {}
 
 func (x *Terms) ProtoReflect() protoreflect.Message {
-	mi := &file_masar_employers_v1_events_proto_msgTypes[6]
+	mi := &file_masar_employers_v1_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +470,7 @@ func (x *Terms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terms.ProtoReflect.Descriptor instead.
 func (*Terms) Descriptor() ([]byte, []int) {
-	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{6}
+	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Terms) GetEmployerId() string {
@@ -556,6 +613,13 @@ func (x *Terms) GetOrigin() string {
 	return ""
 }
 
+func (x *Terms) GetCompetences() []*CompetenceNeed {
+	if x != nil {
+		return x.Competences
+	}
+	return nil
+}
+
 // LanguageNeed is a language the offer asks for.
 type LanguageNeed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -569,7 +633,7 @@ type LanguageNeed struct {
 
 func (x *LanguageNeed) Reset() {
 	*x = LanguageNeed{}
-	mi := &file_masar_employers_v1_events_proto_msgTypes[7]
+	mi := &file_masar_employers_v1_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +645,7 @@ func (x *LanguageNeed) String() string {
 func (*LanguageNeed) ProtoMessage() {}
 
 func (x *LanguageNeed) ProtoReflect() protoreflect.Message {
-	mi := &file_masar_employers_v1_events_proto_msgTypes[7]
+	mi := &file_masar_employers_v1_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +658,7 @@ func (x *LanguageNeed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LanguageNeed.ProtoReflect.Descriptor instead.
 func (*LanguageNeed) Descriptor() ([]byte, []int) {
-	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{7}
+	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LanguageNeed) GetCode() string {
@@ -629,7 +693,7 @@ type LicenceNeed struct {
 
 func (x *LicenceNeed) Reset() {
 	*x = LicenceNeed{}
-	mi := &file_masar_employers_v1_events_proto_msgTypes[8]
+	mi := &file_masar_employers_v1_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +705,7 @@ func (x *LicenceNeed) String() string {
 func (*LicenceNeed) ProtoMessage() {}
 
 func (x *LicenceNeed) ProtoReflect() protoreflect.Message {
-	mi := &file_masar_employers_v1_events_proto_msgTypes[8]
+	mi := &file_masar_employers_v1_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +718,7 @@ func (x *LicenceNeed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LicenceNeed.ProtoReflect.Descriptor instead.
 func (*LicenceNeed) Descriptor() ([]byte, []int) {
-	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{8}
+	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LicenceNeed) GetCategory() string {
@@ -665,6 +729,60 @@ func (x *LicenceNeed) GetCategory() string {
 }
 
 func (x *LicenceNeed) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+// CompetenceNeed is a competence the offer asks for.
+type CompetenceNeed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// OGR code of the ROME item: digits, such as "100023".
+	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Required      bool   `protobuf:"varint,2,opt,name=required,proto3" json:"required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompetenceNeed) Reset() {
+	*x = CompetenceNeed{}
+	mi := &file_masar_employers_v1_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompetenceNeed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompetenceNeed) ProtoMessage() {}
+
+func (x *CompetenceNeed) ProtoReflect() protoreflect.Message {
+	mi := &file_masar_employers_v1_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompetenceNeed.ProtoReflect.Descriptor instead.
+func (*CompetenceNeed) Descriptor() ([]byte, []int) {
+	return file_masar_employers_v1_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CompetenceNeed) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CompetenceNeed) GetRequired() bool {
 	if x != nil {
 		return x.Required
 	}
@@ -692,10 +810,14 @@ const file_masar_employers_v1_events_proto_rawDesc = "" +
 	"PostFilled\x12/\n" +
 	"\x05terms\x18\x01 \x01(\v2\x19.masar.employers.v1.TermsR\x05terms\x12\x1f\n" +
 	"\vdecision_id\x18\x02 \x01(\tR\n" +
+	"decisionId\"`\n" +
+	"\fPostReleased\x12/\n" +
+	"\x05terms\x18\x01 \x01(\v2\x19.masar.employers.v1.TermsR\x05terms\x12\x1f\n" +
+	"\vdecision_id\x18\x02 \x01(\tR\n" +
 	"decisionId\"V\n" +
 	"\vOfferClosed\x12/\n" +
 	"\x05terms\x18\x01 \x01(\v2\x19.masar.employers.v1.TermsR\x05terms\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc8\x05\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x8e\x06\n" +
 	"\x05Terms\x12\x1f\n" +
 	"\vemployer_id\x18\x01 \x01(\tR\n" +
 	"employerId\x12\x12\n" +
@@ -718,13 +840,17 @@ const file_masar_employers_v1_events_proto_rawDesc = "" +
 	"\x13pay_month_min_cents\x18\x11 \x01(\x03R\x10payMonthMinCents\x12-\n" +
 	"\x13pay_month_max_cents\x18\x12 \x01(\x03R\x10payMonthMaxCents\x122\n" +
 	"\x15hours_week_hundredths\x18\x13 \x01(\x05R\x13hoursWeekHundredths\x12\x16\n" +
-	"\x06origin\x18\x14 \x01(\tR\x06origin\"R\n" +
+	"\x06origin\x18\x14 \x01(\tR\x06origin\x12D\n" +
+	"\vcompetences\x18\x15 \x03(\v2\".masar.employers.v1.CompetenceNeedR\vcompetences\"R\n" +
 	"\fLanguageNeed\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04cefr\x18\x02 \x01(\tR\x04cefr\x12\x1a\n" +
 	"\brequired\x18\x03 \x01(\bR\brequired\"E\n" +
 	"\vLicenceNeed\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12\x1a\n" +
+	"\brequired\x18\x02 \x01(\bR\brequired\"@\n" +
+	"\x0eCompetenceNeed\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1a\n" +
 	"\brequired\x18\x02 \x01(\bR\brequiredB2Z0masar.local/proto/masar/employers/v1;employersv1b\x06proto3"
 
 var (
@@ -739,30 +865,34 @@ func file_masar_employers_v1_events_proto_rawDescGZIP() []byte {
 	return file_masar_employers_v1_events_proto_rawDescData
 }
 
-var file_masar_employers_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_masar_employers_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_masar_employers_v1_events_proto_goTypes = []any{
 	(*EmployerRegistered)(nil), // 0: masar.employers.v1.EmployerRegistered
 	(*EmployerUpdated)(nil),    // 1: masar.employers.v1.EmployerUpdated
 	(*OfferOpened)(nil),        // 2: masar.employers.v1.OfferOpened
 	(*OfferUpdated)(nil),       // 3: masar.employers.v1.OfferUpdated
 	(*PostFilled)(nil),         // 4: masar.employers.v1.PostFilled
-	(*OfferClosed)(nil),        // 5: masar.employers.v1.OfferClosed
-	(*Terms)(nil),              // 6: masar.employers.v1.Terms
-	(*LanguageNeed)(nil),       // 7: masar.employers.v1.LanguageNeed
-	(*LicenceNeed)(nil),        // 8: masar.employers.v1.LicenceNeed
+	(*PostReleased)(nil),       // 5: masar.employers.v1.PostReleased
+	(*OfferClosed)(nil),        // 6: masar.employers.v1.OfferClosed
+	(*Terms)(nil),              // 7: masar.employers.v1.Terms
+	(*LanguageNeed)(nil),       // 8: masar.employers.v1.LanguageNeed
+	(*LicenceNeed)(nil),        // 9: masar.employers.v1.LicenceNeed
+	(*CompetenceNeed)(nil),     // 10: masar.employers.v1.CompetenceNeed
 }
 var file_masar_employers_v1_events_proto_depIdxs = []int32{
-	6, // 0: masar.employers.v1.OfferOpened.terms:type_name -> masar.employers.v1.Terms
-	6, // 1: masar.employers.v1.OfferUpdated.terms:type_name -> masar.employers.v1.Terms
-	6, // 2: masar.employers.v1.PostFilled.terms:type_name -> masar.employers.v1.Terms
-	6, // 3: masar.employers.v1.OfferClosed.terms:type_name -> masar.employers.v1.Terms
-	7, // 4: masar.employers.v1.Terms.languages:type_name -> masar.employers.v1.LanguageNeed
-	8, // 5: masar.employers.v1.Terms.licences:type_name -> masar.employers.v1.LicenceNeed
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	7,  // 0: masar.employers.v1.OfferOpened.terms:type_name -> masar.employers.v1.Terms
+	7,  // 1: masar.employers.v1.OfferUpdated.terms:type_name -> masar.employers.v1.Terms
+	7,  // 2: masar.employers.v1.PostFilled.terms:type_name -> masar.employers.v1.Terms
+	7,  // 3: masar.employers.v1.PostReleased.terms:type_name -> masar.employers.v1.Terms
+	7,  // 4: masar.employers.v1.OfferClosed.terms:type_name -> masar.employers.v1.Terms
+	8,  // 5: masar.employers.v1.Terms.languages:type_name -> masar.employers.v1.LanguageNeed
+	9,  // 6: masar.employers.v1.Terms.licences:type_name -> masar.employers.v1.LicenceNeed
+	10, // 7: masar.employers.v1.Terms.competences:type_name -> masar.employers.v1.CompetenceNeed
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_masar_employers_v1_events_proto_init() }
@@ -776,7 +906,7 @@ func file_masar_employers_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_masar_employers_v1_events_proto_rawDesc), len(file_masar_employers_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

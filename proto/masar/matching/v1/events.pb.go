@@ -32,7 +32,8 @@ type DecisionRecorded struct {
 	CandidateId string                 `protobuf:"bytes,3,opt,name=candidate_id,json=candidateId,proto3" json:"candidate_id,omitempty"`
 	// The pathway the decision is to move; empty when the person has none open.
 	PathwayId string `protobuf:"bytes,4,opt,name=pathway_id,json=pathwayId,proto3" json:"pathway_id,omitempty"`
-	// "shortlisted", "interview", "hired" or "refused".
+	// "shortlisted", "disclosed", "interview", "offered", "accepted", "hired",
+	// "refused" or "no_show".
 	Kind string `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Who decided, as a role.
 	Actor string `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
@@ -40,8 +41,19 @@ type DecisionRecorded struct {
 	Score          int32        `protobuf:"varint,7,opt,name=score,proto3" json:"score,omitempty"`
 	Parts          []*ScorePart `protobuf:"bytes,8,rep,name=parts,proto3" json:"parts,omitempty"`
 	WeightsVersion string       `protobuf:"bytes,9,opt,name=weights_version,json=weightsVersion,proto3" json:"weights_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of a refusal: who refuses, "candidate", "employer" or "programme", and why,
+	// as a code of the reference list; both empty otherwise.
+	RefusedBy string `protobuf:"bytes,10,opt,name=refused_by,json=refusedBy,proto3" json:"refused_by,omitempty"`
+	Reason    string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The decision (accepted or hired) by which the offer held the person already;
+	// empty when it did not. A refusal or no_show that names it gives the post and
+	// the pathway back; a hired that names it confirms it and takes nothing more.
+	HeldBy string `protobuf:"bytes,12,opt,name=held_by,json=heldBy,proto3" json:"held_by,omitempty"`
+	// The purpose of consent in force that the decision rests on:
+	// "employer_disclosure" when the profile was shown to the employer.
+	Consent       string `protobuf:"bytes,13,opt,name=consent,proto3" json:"consent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DecisionRecorded) Reset() {
@@ -137,6 +149,34 @@ func (x *DecisionRecorded) GetWeightsVersion() string {
 	return ""
 }
 
+func (x *DecisionRecorded) GetRefusedBy() string {
+	if x != nil {
+		return x.RefusedBy
+	}
+	return ""
+}
+
+func (x *DecisionRecorded) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DecisionRecorded) GetHeldBy() string {
+	if x != nil {
+		return x.HeldBy
+	}
+	return ""
+}
+
+func (x *DecisionRecorded) GetConsent() string {
+	if x != nil {
+		return x.Consent
+	}
+	return ""
+}
+
 // ScorePart is one named part of a score.
 type ScorePart struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -202,7 +242,7 @@ var File_masar_matching_v1_events_proto protoreflect.FileDescriptor
 
 const file_masar_matching_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1emasar/matching/v1/events.proto\x12\x11masar.matching.v1\"\xad\x02\n" +
+	"\x1emasar/matching/v1/events.proto\x12\x11masar.matching.v1\"\x97\x03\n" +
 	"\x10DecisionRecorded\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x19\n" +
@@ -214,7 +254,13 @@ const file_masar_matching_v1_events_proto_rawDesc = "" +
 	"\x05actor\x18\x06 \x01(\tR\x05actor\x12\x14\n" +
 	"\x05score\x18\a \x01(\x05R\x05score\x122\n" +
 	"\x05parts\x18\b \x03(\v2\x1c.masar.matching.v1.ScorePartR\x05parts\x12'\n" +
-	"\x0fweights_version\x18\t \x01(\tR\x0eweightsVersion\"M\n" +
+	"\x0fweights_version\x18\t \x01(\tR\x0eweightsVersion\x12\x1d\n" +
+	"\n" +
+	"refused_by\x18\n" +
+	" \x01(\tR\trefusedBy\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\x12\x17\n" +
+	"\aheld_by\x18\f \x01(\tR\x06heldBy\x12\x18\n" +
+	"\aconsent\x18\r \x01(\tR\aconsent\"M\n" +
 	"\tScorePart\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value\x12\x16\n" +
