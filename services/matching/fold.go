@@ -27,6 +27,7 @@ type Seeker struct {
 	Occupations   []Occupation `bson:"occupations"`
 	Languages     []Language   `bson:"languages"`
 	Licences      []string     `bson:"licences"`
+	Competences   []string     `bson:"competences"` // OGR codes of ROME items
 	AvailableFrom string       `bson:"available_from"`
 	AvailableTo   string       `bson:"available_to"`
 	Schemes       []string     `bson:"schemes"`
@@ -61,20 +62,21 @@ type Pathway struct {
 
 // Offer is the document of an offer, as the employers topic last told it.
 type Offer struct {
-	Seq        int64          `bson:"seq"`
-	EmployerID string         `bson:"employer_id"`
-	Rome       string         `bson:"rome"`
-	Scheme     string         `bson:"scheme"`
-	Region     string         `bson:"region"`
-	Months     int32          `bson:"months"` // length of the contract, 0 when open-ended or not stated
-	Posts      int32          `bson:"posts"`
-	Filled     int32          `bson:"filled"` // as the employers service counts
-	Experience int32          `bson:"experience"`
-	Languages  []LanguageNeed `bson:"languages"`
-	Licences   []LicenceNeed  `bson:"licences"`
-	StartsOn   string         `bson:"starts_on"`
-	EndsOn     string         `bson:"ends_on"`
-	Open       bool           `bson:"open"`
+	Seq         int64            `bson:"seq"`
+	EmployerID  string           `bson:"employer_id"`
+	Rome        string           `bson:"rome"`
+	Scheme      string           `bson:"scheme"`
+	Region      string           `bson:"region"`
+	Months      int32            `bson:"months"` // length of the contract, 0 when open-ended or not stated
+	Posts       int32            `bson:"posts"`
+	Filled      int32            `bson:"filled"` // as the employers service counts
+	Experience  int32            `bson:"experience"`
+	Languages   []LanguageNeed   `bson:"languages"`
+	Licences    []LicenceNeed    `bson:"licences"`
+	Competences []CompetenceNeed `bson:"competences"`
+	StartsOn    string           `bson:"starts_on"`
+	EndsOn      string           `bson:"ends_on"`
+	Open        bool             `bson:"open"`
 	// Counted are our decisions that Filled includes; the rest of Filled was
 	// filled without us.
 	Counted   []string  `bson:"counted"`
@@ -91,6 +93,12 @@ type LanguageNeed struct {
 // LicenceNeed is a driving licence that an offer asks for.
 type LicenceNeed struct {
 	Category string `bson:"category"`
+	Required bool   `bson:"required"`
+}
+
+// CompetenceNeed is a competence that an offer asks for.
+type CompetenceNeed struct {
+	Code     string `bson:"code"` // OGR code of the ROME item
 	Required bool   `bson:"required"`
 }
 
@@ -186,6 +194,7 @@ func (s *Seeker) profile(seq int64, p *candidatesv1.Profile) bool {
 		s.Languages = append(s.Languages, Language{l.GetCode(), l.GetCefr()})
 	}
 	s.Licences = slices.Clone(p.GetLicences())
+	s.Competences = slices.Clone(p.GetCompetences())
 	s.AvailableFrom, s.AvailableTo = p.GetAvailableFrom(), p.GetAvailableTo()
 	s.Schemes, s.Regions = slices.Clone(p.GetSchemes()), slices.Clone(p.GetRegions())
 	s.Consents = slices.Clone(p.GetConsents())
@@ -241,12 +250,15 @@ func (o *Offer) terms(t *employersv1.Terms) {
 	o.EmployerID, o.Rome, o.Scheme, o.Region = t.GetEmployerId(), t.GetRome(), t.GetScheme(), t.GetRegion()
 	o.Months, o.Posts, o.Filled = t.GetContractMonths(), t.GetPosts(), t.GetPostsFilled()
 	o.Experience, o.StartsOn, o.EndsOn = t.GetExperienceMonths(), t.GetStartsOn(), t.GetEndsOn()
-	o.Languages, o.Licences = nil, nil
+	o.Languages, o.Licences, o.Competences = nil, nil, nil
 	for _, l := range t.GetLanguages() {
 		o.Languages = append(o.Languages, LanguageNeed{l.GetCode(), l.GetCefr(), l.GetRequired()})
 	}
 	for _, l := range t.GetLicences() {
 		o.Licences = append(o.Licences, LicenceNeed{l.GetCategory(), l.GetRequired()})
+	}
+	for _, c := range t.GetCompetences() {
+		o.Competences = append(o.Competences, CompetenceNeed{c.GetCode(), c.GetRequired()})
 	}
 }
 

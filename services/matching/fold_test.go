@@ -35,6 +35,7 @@ func genHistory(t *rapid.T) history {
 			Sex: "F", BirthYear: 1990, Governorate: rapid.SampledFrom(govs).Draw(t, "governorate"),
 			Licences: some(t, []string{"B", "C"}, 2, "licences"), Schemes: some(t, []string{"agri"}, 1, "schemes"),
 			Consents: []string{ConsentMatching}, AvailableFrom: rapid.SampledFrom(days).Draw(t, "from"),
+			Competences: some(t, []string{"100003", "100023", "125000"}, 3, "competences"),
 		}
 		for _, rome := range some(t, romes[:3], 2, "romes") {
 			p.Occupations = append(p.Occupations, &candidatesv1.Occupation{Rome: rome, ExperienceMonths: rapid.Int32Range(0, 40).Draw(t, "months")})
@@ -72,7 +73,8 @@ func genHistory(t *rapid.T) history {
 		terms := func(filled int32) *employersv1.Terms {
 			return &employersv1.Terms{
 				EmployerId: employer, Rome: rapid.SampledFrom(romes[:2]).Draw(t, "rome"), Scheme: "agri", Posts: 3, PostsFilled: filled,
-				Languages: []*employersv1.LanguageNeed{{Code: "fr", Required: false}},
+				Languages:   []*employersv1.LanguageNeed{{Code: "fr", Required: false}},
+				Competences: []*employersv1.CompetenceNeed{{Code: "100023", Required: rapid.Bool().Draw(t, "required competence")}},
 			}
 		}
 		h.add(offer, &employersv1.OfferOpened{Terms: terms(0)})

@@ -139,7 +139,10 @@ type Profile struct {
 	Regions []string `protobuf:"bytes,11,rep,name=regions,proto3" json:"regions,omitempty"`
 	// Purposes with a consent in force: "matching", "employer_disclosure",
 	// "transfer", "notification", "statistics".
-	Consents      []string `protobuf:"bytes,12,rep,name=consents,proto3" json:"consents,omitempty"`
+	Consents []string `protobuf:"bytes,12,rep,name=consents,proto3" json:"consents,omitempty"`
+	// OGR codes of the ROME items (know-how, knowledge, soft skills) the person
+	// has: digits, such as "100023". Sorted, each once.
+	Competences   []string `protobuf:"bytes,13,rep,name=competences,proto3" json:"competences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -254,6 +257,13 @@ func (x *Profile) GetRegions() []string {
 func (x *Profile) GetConsents() []string {
 	if x != nil {
 		return x.Consents
+	}
+	return nil
+}
+
+func (x *Profile) GetCompetences() []string {
+	if x != nil {
+		return x.Competences
 	}
 	return nil
 }
@@ -841,7 +851,7 @@ const file_masar_candidates_v1_events_proto_rawDesc = "" +
 	"\x13CandidateRegistered\x126\n" +
 	"\aprofile\x18\x01 \x01(\v2\x1c.masar.candidates.v1.ProfileR\aprofile\"J\n" +
 	"\x10CandidateUpdated\x126\n" +
-	"\aprofile\x18\x01 \x01(\v2\x1c.masar.candidates.v1.ProfileR\aprofile\"\xb7\x03\n" +
+	"\aprofile\x18\x01 \x01(\v2\x1c.masar.candidates.v1.ProfileR\aprofile\"\xd9\x03\n" +
 	"\aProfile\x12\x10\n" +
 	"\x03sex\x18\x01 \x01(\tR\x03sex\x12 \n" +
 	"\vgovernorate\x18\x02 \x01(\tR\vgovernorate\x12\x1d\n" +
@@ -856,7 +866,8 @@ const file_masar_candidates_v1_events_proto_rawDesc = "" +
 	"\aschemes\x18\n" +
 	" \x03(\tR\aschemes\x12\x18\n" +
 	"\aregions\x18\v \x03(\tR\aregions\x12\x1a\n" +
-	"\bconsents\x18\f \x03(\tR\bconsents\"M\n" +
+	"\bconsents\x18\f \x03(\tR\bconsents\x12 \n" +
+	"\vcompetences\x18\r \x03(\tR\vcompetences\"M\n" +
 	"\n" +
 	"Occupation\x12\x12\n" +
 	"\x04rome\x18\x01 \x01(\tR\x04rome\x12+\n" +
