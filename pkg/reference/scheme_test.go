@@ -88,10 +88,10 @@ func TestDecide(t *testing.T) {
 		{agri, "P07", DecisionShortlisted, false, "P04", true},
 		{agri, "P04", DecisionHired, false, "", false},
 		{agri, "P10", DecisionRefused, false, "P10", true}, // by another offer than the one that holds the person
-		{agri, "P10", DecisionRefused, true, "P04", true},
+		{agri, "P10", DecisionRefused, true, "P07", true}, // another offer may take the person
 		{agri, "P13", DecisionRefused, true, "P13", true}, // a counsellor ends the pathway
 		{agri, "P07", DecisionNoShow, false, "P07", true},
-		{agri, "P08", DecisionNoShow, true, "P04", true},
+		{agri, "P08", DecisionNoShow, true, "P07", true},
 		{agri, "P15", DecisionNoShow, true, "P15", true},
 		{agri, "P18", DecisionNoShow, true, "", false}, // the person was there
 		{agri, "P19", DecisionShortlisted, false, "", false},

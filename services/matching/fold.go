@@ -58,6 +58,9 @@ type Pathway struct {
 	Stage     string    `bson:"stage"`
 	EnteredAt time.Time `bson:"entered_at"` // when the stage was entered, in the world
 	Open      bool      `bson:"open"`
+	// Round is how many times the placement was reached: the seasons that are
+	// over when the scheme lets the person be shortlisted for another.
+	Round int `bson:"round,omitempty"`
 }
 
 // Offer is the document of an offer, as the employers topic last told it.
@@ -132,7 +135,8 @@ func kindOf(e event.Event) about {
 	case *candidatesv1.CandidateRegistered, *candidatesv1.CandidateUpdated, *candidatesv1.PathwayOpened,
 		*candidatesv1.StageEntered, *candidatesv1.PathwayExited, *candidatesv1.PathwayCompleted:
 		return aboutPerson
-	case *employersv1.OfferOpened, *employersv1.OfferUpdated, *employersv1.PostFilled, *employersv1.OfferClosed:
+	case *employersv1.OfferOpened, *employersv1.OfferUpdated, *employersv1.PostFilled,
+		*employersv1.PostReleased, *employersv1.OfferClosed:
 		return aboutOffer
 	case *employersv1.EmployerRegistered, *employersv1.EmployerUpdated:
 		return aboutEmployer
@@ -169,13 +173,17 @@ func (s *Seeker) apply(e event.Event) bool {
 	case *candidatesv1.CandidateUpdated:
 		return s.profile(e.Seq, data.GetProfile())
 	case *candidatesv1.PathwayOpened:
-		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetStage(), e.OccurredAt, true})
+		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetStage(), e.OccurredAt, true, 0})
 	case *candidatesv1.StageEntered:
-		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetTo(), e.OccurredAt, true})
+		placed := 0
+		if data.GetPlacement() {
+			placed = 1
+		}
+		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetTo(), e.OccurredAt, true, placed})
 	case *candidatesv1.PathwayExited:
-		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetStage(), e.OccurredAt, false})
+		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetStage(), e.OccurredAt, false, 0})
 	case *candidatesv1.PathwayCompleted:
-		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetStage(), e.OccurredAt, false})
+		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetStage(), e.OccurredAt, false, 0})
 	}
 	return false
 }
@@ -201,6 +209,7 @@ func (s *Seeker) profile(seq int64, p *candidatesv1.Profile) bool {
 	return true
 }
 
+// pathway puts a pathway as its event left it; p.Round is what the event adds.
 func (s *Seeker) pathway(p Pathway) bool {
 	i, found := slices.BinarySearchFunc(s.Pathways, p.ID, func(have Pathway, id string) int { return cmp.Compare(have.ID, id) })
 	switch {
@@ -209,6 +218,7 @@ func (s *Seeker) pathway(p Pathway) bool {
 	case p.Seq <= s.Pathways[i].Seq:
 		return false
 	default:
+		p.Round += s.Pathways[i].Round
 		s.Pathways[i] = p
 	}
 	return true
@@ -236,6 +246,10 @@ func (o *Offer) apply(e event.Event) bool {
 		if id := data.GetDecisionId(); id != "" && !slices.Contains(o.Counted, id) {
 			o.Counted = append(o.Counted, id)
 		}
+	case *employersv1.PostReleased:
+		o.terms(data.GetTerms())
+		o.Open = true // when it is closed, that follows
+		o.Counted = slices.DeleteFunc(o.Counted, func(id string) bool { return id == data.GetDecisionId() })
 	case *employersv1.OfferClosed:
 		o.terms(data.GetTerms())
 		o.Open = false
