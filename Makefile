@@ -56,21 +56,23 @@ fuzz: ## Fuzz every decoder for a short while (FUZZTIME=10s).
 bench: ## Measure, side by side with the bare limit in the same run.
 	@tests/bench.sh
 
-lint: ## gofumpt, go vet, staticcheck, buf lint.
+# proto/baseline.binpb is the contracts as last published: buf build -o baseline.binpb
+lint: ## gofumpt, go vet, staticcheck, buf lint and breaking changes of the contracts.
 	@out=$$($(GOFUMPT) -l $(MODULES)); if [ -n "$$out" ]; then echo "not formatted (make format):"; echo "$$out"; exit 1; fi
 	@go vet $(PACKAGES)
 	@$(STATICCHECK) $(PACKAGES)
-	@cd proto && $(BUF) lint
+	@cd proto && $(BUF) lint && $(BUF) breaking --against baseline.binpb
 
 format: ## Format the code.
 	@$(GOFUMPT) -l -w $(MODULES)
 
-generate: ## Generate code from the contracts in proto/.
+generate: ## Generate code from the contracts in proto/, and the description of the API from its routes.
 	@GOBIN=$(CURDIR)/bin go install $(PROTOC_GEN_GO)
 	@cd proto && PATH="$(CURDIR)/bin:$$PATH" $(BUF) generate
+	@go run ./cmd/masar openapi >bin/openapi.json && mv bin/openapi.json docs/openapi.json
 
 check-generated: generate ## Fail where committed generated code is stale.
-	@git diff --exit-code -- proto
+	@git diff --exit-code -- proto docs
 
 tidy: ## Tidy every module (a test-only dependency upstream is not always served: -e).
 	@go work sync; for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -e); done

@@ -25,6 +25,7 @@ type cli struct {
 	Republish republishCmd `cmd:"" help:"Publish the events of the services' journals again."`
 	Demo      demoCmd      `cmd:"" help:"Load a synthetic cohort with months of history."`
 	Doctor    doctorCmd    `cmd:"" help:"Check this machine and the running platform."`
+	OpenAPI   openAPICmd   `cmd:"" name:"openapi" help:"Print what the services offer over HTTP, as OpenAPI 3.1."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"reflect"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -51,6 +52,10 @@ type Route struct {
 	Method     string
 	Pattern    string // path pattern, as in net/http.ServeMux
 	Permission access.Permission
+
+	// For OpenAPI; nil when HandleHTTP added the route.
+	request, response reflect.Type
+	options           options
 }
 
 // Router holds the routes of one service. Each has a permission, and none is
@@ -164,7 +169,7 @@ func Handle[Req, Res any](r *Router, pattern string, permission access.Permissio
 		encode,
 		kithttp.ServerErrorEncoder(fail),
 	)
-	r.add(pattern, permission, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	route := r.add(pattern, permission, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if o.timeout > 0 {
 			ctx, cancel := context.WithTimeout(req.Context(), o.timeout)
 			defer cancel()
@@ -172,6 +177,7 @@ func Handle[Req, Res any](r *Router, pattern string, permission access.Permissio
 		}
 		server.ServeHTTP(w, req)
 	}))
+	route.request, route.response, route.options = reflect.TypeFor[Req](), reflect.TypeFor[Res](), o
 }
 
 // HandleHTTP adds a route that is served by an ordinary handler, for protocols of
@@ -200,7 +206,7 @@ func lacks(p access.Principal, permission access.Permission) *Error {
 	return Forbidden("This needs the permission %s, which the role %s does not have.", permission, p.Role)
 }
 
-func (r *Router) add(pattern string, permission access.Permission, h http.Handler) {
+func (r *Router) add(pattern string, permission access.Permission, h http.Handler) *Route {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok || method == "" || !strings.HasPrefix(path, "/") {
 		panic(fmt.Sprintf("api: route %q: a method and a path expected, as in GET /api/candidates/schemes", pattern))
@@ -219,6 +225,7 @@ func (r *Router) add(pattern string, permission access.Permission, h http.Handle
 			h.ServeHTTP(w, req)
 		}
 	}))
+	return &r.routes[len(r.routes)-1]
 }
 
 // ServeHTTP serves requests whose context carries a principal already; all others
