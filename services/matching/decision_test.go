@@ -131,9 +131,9 @@ func TestDecisionsAreRefusedWithAReason(t *testing.T) {
 		{"offer closed", []string{Shortlisted}, func(b *bench) { b.basis.Offer.Open = false }, Interview, CondOffer},
 		{"posts filled", []string{Shortlisted}, func(b *bench) { b.basis.Offer.Filled = 2 }, Interview, CondPosts},
 		{"employer suspended", nil, func(b *bench) { b.basis.Suspended = true }, Shortlisted, CondEmployer},
-		{"last seat taken, the offer does not know yet", []string{Shortlisted, Interview}, func(b *bench) { b.basis.Seat = 2 }, Hired, CondPosts},
+		{"last seat taken, the offer does not know yet", []string{Shortlisted, Interview}, func(b *bench) { b.basis.Holders, b.basis.Seat = 2, 2 }, Hired, CondPosts},
 		{"one post filled by hand, one by us", []string{Shortlisted, Interview}, func(b *bench) {
-			b.basis.Offer.Filled, b.basis.Seat = 1, 1
+			b.basis.Offer.Filled, b.basis.Holders, b.basis.Seat = 1, 1, 1
 		}, Hired, CondPosts},
 		{"hired by another offer, the pathway does not know yet", []string{Shortlisted, Interview}, func(b *bench) { b.basis.Taken = true }, Hired, CondFree},
 		{"before the stage was entered", nil, func(b *bench) { b.basis.Seeker.Pathways[0].EnteredAt = b.now.Add(time.Hour) }, Shortlisted, CondPathway},
@@ -271,13 +271,12 @@ func TestSeatsSortAsNumbers(t *testing.T) {
 		if name <= last {
 			t.Fatalf("%s comes before %s", name, last)
 		}
-		next, err := nextSeat(name)
-		if err != nil || next != n+1 {
-			t.Fatalf("after %s comes %d (%v)", name, next, err)
+		if number, err := seatNumber(name); err != nil || number != n {
+			t.Fatalf("%s is seat %d (%v)", name, number, err)
 		}
 		last = name
 	}
-	if _, err := nextSeat("broken"); err == nil {
+	if _, err := seatNumber("broken"); err == nil {
 		t.Error("a broken seat is accepted")
 	}
 }

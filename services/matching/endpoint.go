@@ -5,8 +5,10 @@ import (
 	"strings"
 	"time"
 
+	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 	"masar.local/pkg/event"
+	"masar.local/pkg/reference"
 )
 
 // Endpoints are the use cases as typed go-kit endpoints; transports are built
@@ -64,6 +66,11 @@ type DecideRequest struct {
 	CandidateID string    `json:"candidate_id"` // for an employer: the id that its shortlist shows
 	Kind        string    `json:"kind"`
 	OccurredAt  time.Time `json:"occurred_at"` // default: now
+	// By says who refuses: candidate, employer or programme. Default: employer when
+	// an employer asks, programme otherwise. Only for a refusal, as Reason is.
+	By string `json:"by"`
+	// Reason is a code of reference.Refusals for By. Default: not given.
+	Reason string `json:"reason"`
 }
 
 // Validate implements api.Validator.
@@ -78,10 +85,43 @@ func (r *DecideRequest) Validate() error {
 	if !slices.Contains(Kinds, r.Kind) {
 		fields = append(fields, api.Field{Path: "kind", Code: "unknown", Reason: "one of " + strings.Join(Kinds, ", ")})
 	}
+	if r.Kind != Refused {
+		if r.By != "" {
+			fields = append(fields, api.Field{Path: "by", Code: "refused_only", Reason: "only a refusal says by whom; who decides is in the token"})
+		}
+		if r.Reason != "" {
+			fields = append(fields, api.Field{Path: "reason", Code: "refused_only", Reason: "only a refusal has a reason"})
+		}
+	}
 	if len(fields) > 0 {
 		return api.Invalid(fields...)
 	}
 	return nil
+}
+
+// refusal completes and checks who refuses and why. An employer speaks for itself
+// alone.
+func (r *DecideRequest) refusal(role access.Role) (by, reason string, err error) {
+	by, reason = r.By, r.Reason
+	if by == "" && role == access.Employer {
+		by = reference.ByEmployer
+	} else if by == "" {
+		by = reference.ByProgramme
+	}
+	if reason == "" {
+		reason = reference.RefusalUnspecified
+	}
+	allowed := reference.RefusalBy()
+	if role == access.Employer {
+		allowed = []string{reference.ByEmployer}
+	}
+	if !slices.Contains(allowed, by) {
+		return "", "", api.Invalid(api.Field{Path: "by", Code: "unknown", Reason: "one of " + strings.Join(allowed, ", ")})
+	}
+	if _, ok := reference.RefusalOf(by, reason); !ok {
+		return "", "", api.Invalid(api.Field{Path: "reason", Code: "unknown", Reason: "one of " + strings.Join(reference.RefusalCodes(by), ", ")})
+	}
+	return by, reason, nil
 }
 
 // DecisionsRequest lists cases, newest first: of an offer, of a candidate, or
@@ -189,6 +229,13 @@ type Decision struct {
 	LabelFR     string `json:"label_fr"`
 	LabelAR     string `json:"label_ar"`
 	Actor       string `json:"actor"`
+	// By says of a refusal who refuses, Reason why.
+	By       string `json:"by,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	ReasonFR string `json:"reason_fr,omitempty"`
+	ReasonAR string `json:"reason_ar,omitempty"`
+	// Consent is the purpose of the consent that the decision rests on.
+	Consent string `json:"consent,omitempty"`
 	// Stage is where the pathway is led to; it follows a moment later.
 	Stage        string      `json:"stage,omitempty"`
 	OccurredAt   time.Time   `json:"occurred_at"`
@@ -291,6 +338,10 @@ func (l look) decision(caseID, offer, candidate string, s *Step) Decision {
 	}
 	for _, p := range s.Parts {
 		d.Parts = append(d.Parts, PlainPart(p))
+	}
+	d.By, d.Reason, d.Consent = s.RefusedBy, s.Reason, s.Consent
+	if r, ok := reference.RefusalOf(s.RefusedBy, s.Reason); ok {
+		d.ReasonFR, d.ReasonAR = r.LabelFR, r.LabelAR
 	}
 	return d
 }

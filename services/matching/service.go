@@ -3,6 +3,7 @@ package matching
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"masar.local/pkg/access"
@@ -170,7 +171,7 @@ func (s *service) Candidates(ctx context.Context, req CandidatesRequest) (Candid
 	if err != nil {
 		return none, err
 	}
-	taken, err := s.freeSeat(ctx, req.OfferID)
+	taken, _, err := s.seats(ctx, req.OfferID)
 	if err != nil {
 		return none, err
 	}
@@ -266,6 +267,11 @@ func (s *service) Decide(ctx context.Context, req DecideRequest) (Decision, erro
 		return Decision{}, err
 	}
 	cmd := Command{Kind: req.Kind, OccurredAt: req.OccurredAt, Actor: who.Role, By: who.Subject}
+	if req.Kind == Refused {
+		if cmd.RefusedBy, cmd.Reason, err = req.refusal(who.Role); err != nil {
+			return Decision{}, err
+		}
+	}
 	if key := api.Key(ctx); key != "" {
 		cmd.Key, cmd.Fingerprint = api.IDFromKey(who.Subject, key), api.Fingerprint(api.Body(ctx))
 	}
@@ -312,15 +318,19 @@ func (s *service) decide(ctx context.Context, who access.Principal, cmd Command,
 	if b.Suspended, err = s.suspended(ctx, offer.Body.EmployerID); err != nil {
 		return Decision{}, err
 	}
-	if cmd.Kind == Hired {
-		if b.Seat, err = s.freeSeat(ctx, offerID); err != nil {
+	p := s.rules.Person(b.Seeker)
+	if t := trackIn(&p, b.Offer.Scheme); t != nil && t.Engaged {
+		i := slices.IndexFunc(b.Seeker.Pathways, func(w Pathway) bool { return w.ID == t.Pathway })
+		if b.Freed, err = s.freed(ctx, candidateID, &b.Seeker.Pathways[i]); err != nil {
 			return Decision{}, err
 		}
-		p := s.rules.Person(b.Seeker)
-		if t := trackIn(&p, b.Offer.Scheme); t != nil {
-			if b.Taken, err = s.hiredIn(ctx, t.Pathway); err != nil {
-				return Decision{}, err
-			}
+	}
+	if cmd.Kind == Accepted || cmd.Kind == Hired {
+		if b.Holders, b.Seat, err = s.seats(ctx, offerID); err != nil {
+			return Decision{}, err
+		}
+		if b.Taken, err = s.heldElsewhere(ctx, b); err != nil {
+			return Decision{}, err
 		}
 	}
 
@@ -348,6 +358,7 @@ func recorded(b DecisionBasis, step *Step) event.Event {
 	data := &matchingv1.DecisionRecorded{
 		DecisionId: step.ID, OfferId: b.OfferID, CandidateId: b.CandidateID, PathwayId: step.PathwayID,
 		Kind: step.Kind, Actor: step.Actor, Score: step.Score, WeightsVersion: step.Weights,
+		RefusedBy: step.RefusedBy, Reason: step.Reason, HeldBy: step.HeldBy, Consent: step.Consent,
 	}
 	for _, p := range step.Parts {
 		data.Parts = append(data.Parts, &matchingv1.ScorePart{Name: p.Name, Value: p.Value, Weight: p.Weight})

@@ -16,6 +16,7 @@ const (
 	byCreated   = "created"
 	bySeat      = "seat"
 	byHiredIn   = "hired_in"
+	byHolds     = "holds"
 	byKey       = "key"
 )
 
@@ -33,6 +34,7 @@ var (
 		// The guards of a hire: see Case.
 		{Name: bySeat, Fields: []docstore.Field{{Path: "seat", Kind: docstore.String}}, Unique: true},
 		{Name: byHiredIn, Fields: []docstore.Field{{Path: "hired_in", Kind: docstore.String}}, Unique: true},
+		{Name: byHolds, Fields: []docstore.Field{{Path: "holds", Kind: docstore.String}}, Unique: true},
 		{Name: byKey, Fields: []docstore.Field{{Path: "keys", Kind: docstore.String}}, Unique: true},
 	}}
 	secretsSchema = docstore.Schema{Collection: "secrets"}
@@ -76,23 +78,77 @@ func (s *store) suspended(ctx context.Context, id string) (bool, error) {
 	return d.Body.Suspended, nil
 }
 
-// freeSeat is the lowest free seat of an offer. Seats are taken one after the
-// other and never given back, so it is the one after the last.
-func (s *store) freeSeat(ctx context.Context, offer string) (int, error) {
-	last, _, err := s.cases.Find(ctx, docstore.Query{Index: bySeat, Prefix: offer + "/", Desc: true, Limit: 1})
-	if err != nil || len(last) == 0 {
-		return 0, err
+// seats counts the seats of an offer that are held, and gives the lowest number
+// that is not: seats are given back, so there may be gaps.
+func (s *store) seats(ctx context.Context, offer string) (held, free int, err error) {
+	find := docstore.Query{Index: bySeat, Prefix: offer + "/", Limit: 500}
+	for {
+		cases, next, err := s.cases.Find(ctx, find)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, c := range cases { // in the order of their numbers
+			n, err := seatNumber(c.Body.Seat)
+			if err != nil {
+				return 0, 0, err
+			}
+			held++
+			if n == free {
+				free++
+			}
+		}
+		if find.After = next; next == "" {
+			return held, free, nil
+		}
 	}
-	return nextSeat(last[0].Body.Seat)
 }
 
-// hiredIn says whether a pathway was taken by a hire.
-func (s *store) hiredIn(ctx context.Context, pathway string) (bool, error) {
-	if pathway == "" {
-		return false, nil
+// heldElsewhere says whether another case holds the person. A hold that is over
+// is taken away: nothing else looks at it, and it would be in the way.
+func (s *store) heldElsewhere(ctx context.Context, b DecisionBasis) (bool, error) {
+	for _, name := range holds(b.Seeker) {
+		for _, index := range []string{byHiredIn, byHolds} {
+			found, _, err := s.cases.Find(ctx, docstore.Query{Index: index, Eq: []any{name}, Limit: 1})
+			if err != nil {
+				return false, err
+			}
+			if len(found) == 0 || found[0].ID == b.CaseID {
+				continue
+			}
+			if !found[0].Body.over(b.Seeker) {
+				return true, nil
+			}
+			if _, err := s.cases.Update(ctx, found[0].ID, func(d *docstore.Doc[Case]) error {
+				if len(d.Body.Holds) == 0 || !d.Body.over(b.Seeker) {
+					return docstore.Unchanged
+				}
+				d.Body.Holds = nil
+				return nil
+			}); err != nil {
+				return false, err
+			}
+		}
 	}
-	found, _, err := s.cases.Find(ctx, docstore.Query{Index: byHiredIn, Eq: []any{pathway}, Limit: 1})
-	return len(found) > 0, err
+	return false, nil
+}
+
+// freed is the stage that a pathway is on its way to because an offer gave it
+// back, "" when none did: see Case.freed.
+func (s *store) freed(ctx context.Context, candidate string, p *Pathway) (string, error) {
+	for after := ""; ; {
+		cases, next, err := s.cases.Find(ctx, docstore.Query{Index: byCandidate, Eq: []any{candidate}, After: after, Limit: 100})
+		if err != nil {
+			return "", err
+		}
+		for _, c := range cases {
+			if stage := c.Body.freed(p); stage != "" {
+				return stage, nil
+			}
+		}
+		if after = next; next == "" {
+			return "", nil
+		}
+	}
 }
 
 // byKey finds the case that a command with this key changed; nil when none.
