@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"container/heap"
 	"slices"
+	"strconv"
 	"sync"
+
+	"github.com/oklog/ulid/v2"
 )
 
 // Index holds every person and offer in memory, as the conditions and the score
@@ -28,6 +31,7 @@ type personEntry struct {
 	id      string
 	version int64
 	seq     int64 // of the candidate
+	stamp   uint64
 	person  Person
 	at      []int32 // place in byRome, for each of the person's occupations
 }
@@ -43,6 +47,7 @@ type offerEntry struct {
 
 type employerEntry struct {
 	version   int64
+	seq       int64
 	suspended bool
 }
 
@@ -62,7 +67,7 @@ func (x *Index) PutSeeker(id string, version int64, s *Seeker) {
 	if x.hasPerson(id, version) {
 		return
 	}
-	e := &personEntry{id: id, version: version, seq: s.Seq, person: x.rules.Person(s)}
+	e := &personEntry{id: id, version: version, seq: s.Seq, stamp: stamp(s), person: x.rules.Person(s)}
 	e.at = make([]int32, len(e.person.Occupations))
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -116,7 +121,7 @@ func (x *Index) PutEmployer(id string, version int64, m *Employer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if old, ok := x.employers[id]; !ok || old.version < version {
-		x.employers[id] = employerEntry{version, m.Suspended}
+		x.employers[id] = employerEntry{version, m.Seq, m.Suspended}
 	}
 }
 
@@ -185,6 +190,25 @@ type Ask struct {
 	// Left says how many posts are left where more is known than the offer's
 	// document says; -1: not.
 	Left int
+	// Of gives, for Pairs, States and Left of each offer; nil: there are no cases,
+	// and nothing is known but the documents.
+	Of func(offer string) (states map[string]string, left int)
+	// Witness asks for everything that the answer was made from: Shortlist.Seen or
+	// SeenOffers.
+	Witness bool
+}
+
+// Seen is a person whom an answer was made from, as they then were.
+type Seen struct {
+	ID    ulid.ULID // of the candidate
+	Stamp uint64    // of the document: see Seeker.Stamp
+}
+
+// SeenOffer is an offer that an answer was made from, as it then was.
+type SeenOffer struct {
+	ID          string
+	Seq         int64 // of the offer's last event
+	EmployerSeq int64 // of its employer's last event; 0 when none is known
 }
 
 // Match is one pair of a shortlist.
@@ -205,6 +229,14 @@ type Shortlist struct {
 	Out        map[string]int // of them, those that do not, by the first condition that fails
 	Matches    []Match        // the best of the eligible, best first
 	Near       []Match        // Offers only: the nearest of those that fail
+	// Seen are, when a witness is asked for, the people who were looked at: those
+	// in the scope with a fitting occupation, by id (Candidates), or the one who
+	// was asked about (Offers). The others count by their number only: Considered.
+	Seen []Seen
+	// SeenOffers are, when a witness is asked for, the offers that were looked at:
+	// the one that was asked about (Candidates), or every open one in the scope, by
+	// id (Offers).
+	SeenOffers []SeenOffer
 }
 
 // Candidates answers the best candidates of an offer; false when the index does
@@ -223,6 +255,10 @@ func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
 	}
 	out := &Shortlist{Seq: e.seq, Out: map[string]int{}}
 	out.Considered = x.considered(ask.Scope)
+	if ask.Witness {
+		out.SeenOffers = []SeenOffer{x.seenOffer(e)}
+		defer func() { slices.SortFunc(out.Seen, bySeen) }()
+	}
 	pair := Pair{Offer: &d, Person: &Person{}, Today: ask.Today, Kind: Shortlisted, Disclose: ask.Scope.Employer != ""}
 	whole := 0 // conditions that are the same for everybody come first
 	for ; Conditions[whole].Whole; whole++ {
@@ -244,6 +280,9 @@ func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
 				continue
 			}
 			seen++
+			if ask.Witness {
+				out.Seen = append(out.Seen, who.seen())
+			}
 			pair.Person = &who.person
 			pair.State = ask.States[who.id]
 			at := failed(&pair, whole+1)
@@ -312,6 +351,12 @@ func (x *Index) Offers(candidate string, ask Ask) (*Shortlist, bool) {
 		return nil, false
 	}
 	out := &Shortlist{Seq: who.seq, Out: map[string]int{}}
+	if ask.Witness {
+		out.Seen = []Seen{who.seen()}
+		defer func() {
+			slices.SortFunc(out.SeenOffers, func(a, b SeenOffer) int { return cmp.Compare(a.ID, b.ID) })
+		}()
+	}
 	counts := make([]int, len(Conditions)+1)
 	best, near := newTop(ask.K, ask.Seed), newTop(ask.K, ask.Seed)
 	for id, e := range x.offers {
@@ -320,6 +365,9 @@ func (x *Index) Offers(candidate string, ask Ask) (*Shortlist, bool) {
 			continue
 		}
 		out.Considered++
+		if ask.Witness {
+			out.SeenOffers = append(out.SeenOffers, x.seenOffer(e))
+		}
 		pair := x.pair(e, who, ask)
 		at := failed(&pair, 0)
 		counts[at]++
@@ -354,6 +402,85 @@ func (x *Index) pair(e *offerEntry, who *personEntry, ask Ask) Pair {
 		Offer: &d, Person: &who.person, Today: ask.Today, Kind: Shortlisted,
 		Disclose: ask.Scope.Employer != "", State: ask.States[e.id],
 	}
+}
+
+func (x *Index) seenOffer(e *offerEntry) SeenOffer {
+	return SeenOffer{ID: e.id, Seq: e.seq, EmployerSeq: x.employers[e.employer].seq}
+}
+
+func (e *personEntry) seen() Seen {
+	parsed, _ := ulid.ParseStrict(e.id) // no other id is ever stored: see person
+	return Seen{parsed, e.stamp}
+}
+
+func bySeen(a, b Seen) int { return a.ID.Compare(b.ID) }
+
+// Pairs visits every pair of these offers and a candidate in the scope that
+// meets every condition, with its score: offers in the order given, an offer
+// that the index does not have left out; candidates of an offer by id. It ends
+// when visit says false. ask.Of tells of the cases of each offer. All is seen at
+// one moment. With ask.Witness it returns what it was made from: the offers in
+// the order given, and the people with an occupation that fits one of them, by
+// id.
+func (x *Index) Pairs(offers []string, ask Ask, visit func(offer, candidate string, score int32) bool) (people []Seen, posted []SeenOffer) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	met := map[string]bool{}
+	going := true
+	for _, offer := range offers {
+		e, ok := x.offers[offer]
+		if !ok {
+			continue
+		}
+		if ask.Witness {
+			posted = append(posted, x.seenOffer(e))
+		}
+		d := x.demand(e)
+		var states map[string]string
+		if ask.Of != nil {
+			var left int
+			if states, left = ask.Of(offer); left >= 0 {
+				d.Left = min(d.Left, left)
+			}
+		}
+		var fit []rank
+		for i, near := range d.Accepts {
+			for _, who := range x.byRome[near.Rome] {
+				if !within(ask.Scope.Governorates, who.person.Governorate) || elsewhere(&who.person, d.Accepts[:i]) {
+					continue
+				}
+				if ask.Witness && !met[who.id] {
+					met[who.id] = true
+					people = append(people, who.seen())
+				}
+				pair := Pair{
+					Offer: &d, Person: &who.person, Today: ask.Today, Kind: Shortlisted,
+					Disclose: ask.Scope.Employer != "", State: states[who.id],
+				}
+				if failed(&pair, 0) == len(Conditions) {
+					parts := Score(x.rules.Weights, &d, &who.person.Profile, ask.Today)
+					fit = append(fit, rank{id: who.id, score: parts.Total()})
+				}
+			}
+		}
+		slices.SortFunc(fit, func(a, b rank) int { return cmp.Compare(a.id, b.id) })
+		for _, f := range fit {
+			if going = going && visit(offer, f.id, f.score); !going {
+				break
+			}
+		}
+	}
+	slices.SortFunc(people, bySeen)
+	return people, posted
+}
+
+// stamp tells apart the states of a person's document.
+func stamp(s *Seeker) uint64 {
+	h := fnv(14695981039346656037, strconv.FormatInt(s.Seq, 10))
+	for i := range s.Pathways {
+		h = fnv(h, "/"+s.Pathways[i].ID+"/"+strconv.FormatInt(s.Pathways[i].Seq, 10))
+	}
+	return h
 }
 
 // top keeps the k best. Equal scores are ordered by a hash of seed and id: by

@@ -153,6 +153,67 @@ func TestOffersAgreeWithCandidates(t *testing.T) {
 	})
 }
 
+// Pairs are the shortlists of all offers put one after the other, and a witness
+// names everybody that was looked at.
+func TestPairsAgreeWithCandidates(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := genWorld(t)
+		offers := append(slices.Sorted(maps.Keys(w.offers)), id(199)) // and one that is not there
+		ask := Ask{K: 50, Today: today, Left: -1, Witness: true, Scope: Scope{Governorates: some(t, govs, 3, "scope")}}
+		states := map[string]map[string]string{}
+		for _, offer := range offers {
+			states[offer] = map[string]string{}
+			for name := range w.seekers {
+				if rapid.IntRange(0, 4).Draw(t, "decided") == 0 {
+					states[offer][name] = rapid.SampledFrom(Kinds).Draw(t, "state")
+				}
+			}
+		}
+		type pair struct {
+			offer, candidate string
+			score            int32
+		}
+		var want, got []pair
+		var seen []Seen
+		for _, offer := range offers {
+			ask.States = states[offer]
+			list, ok := w.index.Candidates(offer, ask)
+			if !ok {
+				continue
+			}
+			slices.SortFunc(list.Matches, func(a, b Match) int { return cmp.Compare(a.ID, b.ID) })
+			for _, m := range list.Matches {
+				want = append(want, pair{offer, m.ID, m.Score})
+			}
+			if w.barred[w.offers[offer].EmployerID] || !w.offers[offer].Open || w.offers[offer].Posts <= w.offers[offer].Filled {
+				continue // nobody needs to be looked at
+			}
+			for _, s := range list.Seen {
+				if i, found := slices.BinarySearchFunc(seen, s, bySeen); !found {
+					seen = slices.Insert(seen, i, s)
+				}
+			}
+		}
+		ask.States = nil
+		ask.Of = func(offer string) (map[string]string, int) { return states[offer], -1 }
+		people, posted := w.index.Pairs(offers, ask, func(offer, candidate string, score int32) bool {
+			got = append(got, pair{offer, candidate, score})
+			return true
+		})
+		if !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+		if len(posted) != len(w.offers) {
+			t.Fatalf("witness of %d offers, want %d", len(posted), len(w.offers))
+		}
+		for _, s := range seen {
+			if _, found := slices.BinarySearchFunc(people, s, bySeen); !found {
+				t.Fatalf("%s was looked at, but the witness does not say so", s.ID)
+			}
+		}
+	})
+}
+
 // Equals take turns: over many seeds each comes first about as often, and one
 // seed always gives one order.
 func TestTiesRotateFairly(t *testing.T) {
