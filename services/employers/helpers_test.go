@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"masar.local/pkg/access"
+	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
+	"masar.local/pkg/event"
+	employersv1 "masar.local/proto/masar/employers/v1"
 )
 
 // day is the clock of the tests.
@@ -36,7 +40,13 @@ func openStore(t testing.TB) docstore.Engine {
 // newService is the service on a real store.
 func newService(t testing.TB, now func() time.Time) *service {
 	t.Helper()
-	s, err := NewService(t.Context(), openStore(t), slog.New(slog.DiscardHandler), now)
+	return newServiceOn(t, openStore(t), now)
+}
+
+// newServiceOn is the service on this store.
+func newServiceOn(t testing.TB, e docstore.Engine, now func() time.Time) *service {
+	t.Helper()
+	s, err := NewService(t.Context(), e, slog.New(slog.DiscardHandler), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,4 +129,39 @@ func offer(t testing.TB, s *service, id string) *docstore.Doc[Offer] {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// told is what others have heard of an offer: each event with the posts filled,
+// and the decision of a filled post.
+func told(t testing.TB, e docstore.Engine, id string) string {
+	t.Helper()
+	pending, err := e.Pending(t.Context(), offerCollection, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, p := range pending {
+		if p.ID != id {
+			continue
+		}
+		for _, x := range p.Events {
+			var headers []bus.Header
+			for _, h := range x.Headers {
+				headers = append(headers, bus.Header{Key: h.Key, Value: []byte(h.Value)})
+			}
+			ev, err := event.Decode(bus.Message{Topic: x.Topic, Key: []byte(x.Key), Value: x.Value, Headers: headers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := fmt.Sprintf("%s %d", ev.Data.ProtoReflect().Descriptor().Name(), ev.Data.(interface{ GetTerms() *employersv1.Terms }).GetTerms().GetPostsFilled())
+			if f, ok := ev.Data.(*employersv1.PostFilled); ok && f.DecisionId != "" {
+				line += " " + f.DecisionId
+				if f.Attributed {
+					line += " attributed"
+				}
+			}
+			all = append(all, line)
+		}
+	}
+	return strings.Join(all, ", ")
 }

@@ -315,8 +315,13 @@ func (o *Offer) fill(emit emitter, d *docstore.Doc[Offer], f Fill, now time.Time
 			if f.DecisionID == "" || known.DecisionID != "" {
 				return docstore.Unchanged
 			}
-			known.DecisionID = f.DecisionID // filled by hand first; now we know by which decision
+			// Filled by hand first; now we know by which decision. Others count
+			// posts by decision and by hand, so they must know it too.
+			o.Fills = slices.Clone(o.Fills)
+			o.Fills[i].DecisionID = f.DecisionID
 			o.UpdatedAt = now
+			d.Emit(emit(d.ID, known.At, now, &employersv1.PostFilled{Terms: o.Terms(), DecisionId: f.DecisionID, Attributed: true}))
+			o.closedStill(emit, d, now)
 			return nil
 		}
 	}
@@ -329,14 +334,18 @@ func (o *Offer) fill(emit emitter, d *docstore.Doc[Offer], f Fill, now time.Time
 	o.Fills = append(slices.Clone(o.Fills), f)
 	o.UpdatedAt = now
 	d.Emit(emit(d.ID, f.At, now, &employersv1.PostFilled{Terms: o.Terms(), DecisionId: f.DecisionID}))
-	switch {
-	case o.Status == OfferClosed:
-		// The last word on a closed offer is that it is closed.
-		d.Emit(emit(d.ID, o.ClosedAt, now, &employersv1.OfferClosed{Terms: o.Terms(), Reason: o.CloseReason}))
-	case o.filled() == o.Content.Posts:
+	if o.closedStill(emit, d, now); o.Status == OfferOpen && o.filled() == o.Content.Posts {
 		o.close(emit, d, ReasonFilled, f.At, now)
 	}
 	return nil
+}
+
+// closedStill says again that a closed offer is closed, so that this is the last
+// word on it.
+func (o *Offer) closedStill(emit emitter, d *docstore.Doc[Offer], now time.Time) {
+	if o.Status == OfferClosed {
+		d.Emit(emit(d.ID, o.ClosedAt, now, &employersv1.OfferClosed{Terms: o.Terms(), Reason: o.CloseReason}))
+	}
 }
 
 // expires is the moment at which the offer is over, zero when no end is known:

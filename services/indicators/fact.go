@@ -243,6 +243,9 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 		f.terms(d.GetTerms())
 	case *employersv1.PostFilled:
 		f.Kind = PostFilled
+		if d.GetAttributed() {
+			f.Kind = OfferUpdated // the post was counted when it was filled
+		}
 		f.terms(d.GetTerms())
 	case *employersv1.OfferClosed:
 		f.Kind = OfferClosed

@@ -73,6 +73,30 @@ func TestStays(t *testing.T) {
 	}
 }
 
+// TestAPostIsCountedOnce: a post that was filled by hand is not counted again
+// when its decision becomes known.
+func TestAPostIsCountedOnce(t *testing.T) {
+	s := newStory(t)
+	s.add("2026-01-05 08:00", "o1", &employersv1.OfferOpened{Terms: terms("agri", 2, 0)})
+	s.add("2026-01-06 08:00", "o1", &employersv1.PostFilled{Terms: terms("agri", 2, 1)})
+	s.add("2026-01-06 08:00", "o1", &employersv1.PostFilled{Terms: terms("agri", 2, 1), DecisionId: "d1", Attributed: true})
+	columns, _ := columnsOf(t, s.events)
+	defs, err := Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, want := range map[string]string{"posts_filled": "all = 1", "posts_open": "all = 1", "offers_open": "all = 1"} {
+		d, _ := defs.Get(code)
+		cells, err := columns.View().Cells(d, Query{Grain: All, Today: "2026-04-15"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(lines(cells), "; "); got != want {
+			t.Errorf("%s: %s, want %s", code, got, want)
+		}
+	}
+}
+
 func TestAgeGroups(t *testing.T) {
 	at := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 	for year, want := range map[int32]string{

@@ -244,7 +244,11 @@ type PostFilled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Terms *Terms                 `protobuf:"bytes,1,opt,name=terms,proto3" json:"terms,omitempty"`
 	// The decision that filled it; empty when filled by hand.
-	DecisionId    string `protobuf:"bytes,2,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	DecisionId string `protobuf:"bytes,2,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	// True when the post was already told to be filled, by hand, and only the
+	// decision behind it is new: the terms are as they were, and no other post is
+	// filled.
+	Attributed    bool `protobuf:"varint,3,opt,name=attributed,proto3" json:"attributed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +295,13 @@ func (x *PostFilled) GetDecisionId() string {
 		return x.DecisionId
 	}
 	return ""
+}
+
+func (x *PostFilled) GetAttributed() bool {
+	if x != nil {
+		return x.Attributed
+	}
+	return false
 }
 
 // PostReleased: a post that was filled is free again, and the offer is open,
@@ -805,12 +816,15 @@ const file_masar_employers_v1_events_proto_rawDesc = "" +
 	"\vOfferOpened\x12/\n" +
 	"\x05terms\x18\x01 \x01(\v2\x19.masar.employers.v1.TermsR\x05terms\"?\n" +
 	"\fOfferUpdated\x12/\n" +
-	"\x05terms\x18\x01 \x01(\v2\x19.masar.employers.v1.TermsR\x05terms\"^\n" +
+	"\x05terms\x18\x01 \x01(\v2\x19.masar.employers.v1.TermsR\x05terms\"~\n" +
 	"\n" +
 	"PostFilled\x12/\n" +
 	"\x05terms\x18\x01 \x01(\v2\x19.masar.employers.v1.TermsR\x05terms\x12\x1f\n" +
 	"\vdecision_id\x18\x02 \x01(\tR\n" +
-	"decisionId\"`\n" +
+	"decisionId\x12\x1e\n" +
+	"\n" +
+	"attributed\x18\x03 \x01(\bR\n" +
+	"attributed\"`\n" +
 	"\fPostReleased\x12/\n" +
 	"\x05terms\x18\x01 \x01(\v2\x19.masar.employers.v1.TermsR\x05terms\x12\x1f\n" +
 	"\vdecision_id\x18\x02 \x01(\tR\n" +
