@@ -76,7 +76,7 @@ func learn(ctx context.Context, s Service, e event.Event) error {
 		return nil // the person has no pathway that could move
 	}
 	err := s.Decide(ctx, d.GetPathwayId(), Decision{
-		ID: d.GetDecisionId(), Kind: d.GetKind(), CandidateID: d.GetCandidateId(), OfferID: d.GetOfferId(),
+		ID: d.GetDecisionId(), Kind: d.GetKind(), CandidateID: d.GetCandidateId(), OfferID: d.GetOfferId(), HeldBy: d.GetHeldBy(),
 		Actor: access.Role(d.GetActor()), OccurredAt: e.OccurredAt,
 	})
 	if errors.Is(err, docstore.ErrNotFound) {

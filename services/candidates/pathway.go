@@ -87,6 +87,8 @@ type Entry struct {
 	// Decision and DecisionID name the matching decision that caused the entry.
 	Decision   string `bson:"decision,omitempty" json:"decision,omitempty"`
 	DecisionID string `bson:"decision_id,omitempty" json:"decision_id,omitempty"`
+	// HeldBy is the decision by which the offer held the pathway already.
+	HeldBy string `bson:"held_by,omitempty" json:"held_by,omitempty"`
 	// Refusal says why a decision was not applied.
 	Refusal string `bson:"refusal,omitempty" json:"refusal,omitempty"`
 	// Key and Fingerprint are those of the request, so that a repeated command
@@ -230,7 +232,8 @@ func (p *Pathway) complete(s *reference.Scheme, act Act) (proto.Message, error) 
 // Decision is a matching decision that reached us.
 type Decision struct {
 	ID          string
-	Kind        string // shortlisted, interview, hired, refused
+	Kind        string // one of reference.Decisions
+	HeldBy      string // the decision by which the offer held the pathway already, "" when it did not
 	CandidateID string
 	OfferID     string
 	Actor       access.Role
@@ -256,7 +259,12 @@ func (p *Pathway) decide(s *reference.Scheme, d Decision) (event proto.Message, 
 	if early := p.EnteredAt.Sub(act.OccurredAt); early > 0 && early <= tolerance {
 		act.OccurredAt = p.EnteredAt
 	}
-	to, fits := s.Decide(p.Stage, d.Kind, false)
+	held := d.HeldBy != ""
+	to, fits := s.Decide(p.Stage, d.Kind, held)
+	ends := d.Kind == reference.DecisionRefused || d.Kind == reference.DecisionNoShow
+	if held && ends && p.heldByAnother(s, d.HeldBy) {
+		to, fits = p.Stage, true // what the one gave back another has taken already
+	}
 	refusal := ""
 	switch {
 	case len(f) > 0:
@@ -272,7 +280,8 @@ func (p *Pathway) decide(s *reference.Scheme, d Decision) (event proto.Message, 
 	}
 	if refusal == "" && to != p.Stage {
 		stage, _ := s.Stage(to)
-		if err := allowed(s, stage, act.Actor); err == nil {
+		// A way back is not an entry: whoever may end the case leads it there.
+		if err := allowed(s, stage, act.Actor); err == nil || held && ends {
 			event = p.enter(s, stage, act)
 		} else {
 			refusal = err.Detail
@@ -284,8 +293,28 @@ func (p *Pathway) decide(s *reference.Scheme, d Decision) (event proto.Message, 
 		p.UpdatedAt = act.Now
 	}
 	last := &p.History[len(p.History)-1]
-	last.Decision, last.DecisionID, last.Refusal = clip(d.Kind, maxCode), d.ID, refusal
+	last.Decision, last.DecisionID, last.HeldBy, last.Refusal = clip(d.Kind, maxCode), d.ID, clip(d.HeldBy, maxCode), refusal
 	return event, false
+}
+
+// heldByAnother says whether a decision other than this one took the pathway, and
+// has not given it back. Decisions about different offers come in any order, so
+// one offer may have taken the pathway before we hear that another gave it back.
+// What came before the last placement is another season's.
+func (p *Pathway) heldByAnother(s *reference.Scheme, decision string) bool {
+	over := map[string]bool{decision: true}
+	for i := len(p.History) - 1; i >= 0 && (p.History[i].Kind != entryMoved || p.History[i].To != s.Placement); i-- {
+		e := &p.History[i]
+		switch e.Decision {
+		case reference.DecisionRefused, reference.DecisionNoShow:
+			over[e.HeldBy] = true
+		case reference.DecisionAccepted, reference.DecisionHired:
+			if e.HeldBy == "" && e.Refusal == "" && !over[e.DecisionID] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // repeated finds the entry that a request with the same key by the same

@@ -235,6 +235,109 @@ func TestDecisions(t *testing.T) {
 	})
 }
 
+// What an offer took and gave back, a pathway follows; the contract of whom an
+// offer holds moves nothing.
+func TestDecisionsOfTheOfferThatHoldsThePathway(t *testing.T) {
+	way := []string{"P04", "P05", "P07"}
+	type step struct{ kind, heldBy, stage string }
+	for name, steps := range map[string][]step{
+		"accepted and hired":           {{"accepted", "", "P08"}, {"hired", "accepted", "P08"}},
+		"hired at once":                {{"hired", "", "P08"}},
+		"accepted and refused":         {{"accepted", "", "P08"}, {"refused", "accepted", "P07"}},
+		"hired, and did not come":      {{"hired", "", "P08"}, {"no_show", "hired", "P07"}},
+		"refused before":               {{"refused", "", "P07"}},
+		"did not come to be met":       {{"no_show", "", "P07"}},
+		"taken again":                  {{"accepted", "", "P08"}, {"refused", "accepted", "P07"}, {"hired", "", "P08"}},
+		"offered and shown":            {{"disclosed", "", "P07"}, {"offered", "", "P07"}, {"accepted", "", "P08"}},
+		"refused by an offer that had": {{"accepted", "", "P08"}, {"refused", "", "P08"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, s := walked(t, "agri", way...)
+			for i, st := range steps {
+				e, known := p.decide(s, Decision{
+					ID: st.kind, Kind: st.kind, HeldBy: st.heldBy, CandidateID: "c1", OfferID: "O1",
+					Actor: access.Counsellor, OccurredAt: day(20 + i), Now: testNow,
+				})
+				last := p.History[len(p.History)-1]
+				if known && i < 2 || p.Stage != st.stage || last.Refusal != "" || last.HeldBy != st.heldBy {
+					t.Errorf("%s: event %v, stage %s, want %s, entry %+v", st.kind, e, p.Stage, st.stage, last)
+				}
+			}
+		})
+	}
+	t.Run("a counsellor ends what is far on its way", func(t *testing.T) {
+		p, s := walked(t, "agri", append(way, "P08", "P09", "P10", "P11", "P12", "P13", "P14", "P15")...)
+		e, _ := p.decide(s, Decision{ID: "d", Kind: "no_show", HeldBy: "h", CandidateID: "c1", Actor: access.Counsellor, OccurredAt: day(20), Now: testNow})
+		if last := p.History[len(p.History)-1]; e != nil || p.Stage != "P15" || last.Refusal != "" {
+			t.Errorf("event %v, stage %s, %+v", e, p.Stage, last)
+		}
+		if _, err := p.leave(s, "NON_DEPART", by(access.Counsellor, day(21))); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Decisions about different offers come in any order, those about one in theirs.
+// Whatever the order, the pathway is at the contract if and only if an offer holds it.
+func TestDecisionsOfSeveralOffersInAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := mustScheme(t, "agri")
+		p, _, err := openPathway(s, "c1", Person{}, by(access.Counsellor, day(0)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, stage := range []string{"P04", "P05", "P07"} {
+			if _, err := p.move(s, stage, by(access.Counsellor, day(1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Each offer takes the person and gives them back, but for the last perhaps.
+		var offers [][]Decision
+		n := rapid.IntRange(1, 5).Draw(t, "offers")
+		heldAtTheEnd := false
+		for i := range n {
+			id := string(rune('a' + i))
+			take := rapid.SampledFrom([]string{"accepted", "hired"}).Draw(t, "takes")
+			mine := []Decision{{ID: id + take, Kind: take}}
+			if take == "accepted" && rapid.Bool().Draw(t, "contract") {
+				mine = append(mine, Decision{ID: id + "contract", Kind: "hired", HeldBy: id + take})
+			}
+			if i < n-1 || rapid.Bool().Draw(t, "back") {
+				kind := "no_show"
+				if len(mine) == 1 && take == "accepted" {
+					kind = rapid.SampledFrom([]string{"refused", "no_show"}).Draw(t, "ends")
+				}
+				mine = append(mine, Decision{ID: id + kind, Kind: kind, HeldBy: id + take})
+			} else {
+				heldAtTheEnd = true
+			}
+			offers = append(offers, mine)
+		}
+		for len(offers) > 0 {
+			i := rapid.IntRange(0, len(offers)-1).Draw(t, "next")
+			d := offers[i][0]
+			d.CandidateID, d.Actor, d.OccurredAt, d.Now = "c1", access.Counsellor, day(20), testNow
+			for range rapid.IntRange(1, 2).Draw(t, "times") {
+				p.decide(s, d)
+			}
+			if last := p.History[len(p.History)-1]; last.Refusal != "" {
+				t.Fatalf("%s was not applied: %s", d.ID, last.Refusal)
+			}
+			if offers[i] = offers[i][1:]; len(offers[i]) == 0 {
+				offers = slices.Delete(offers, i, i+1)
+			}
+		}
+		want := "P07"
+		if heldAtTheEnd {
+			want = "P08"
+		}
+		if p.Stage != want {
+			t.Fatalf("at %s, want %s: %+v", p.Stage, want, p.History)
+		}
+		p.invariants(t, s)
+	})
+}
+
 func TestRepeatedKeys(t *testing.T) {
 	s := mustScheme(t, "agri")
 	act := by(access.Counsellor, day(0))
@@ -274,7 +377,9 @@ func (p *Pathway) invariants(t *rapid.T, s *reference.Scheme) {
 			}
 			stage, entered = e.To, e.OccurredAt
 		case entryMoved:
-			if e.From != stage || !s.Allows(e.From, e.To) {
+			// What a holding offer gives back goes back, not on.
+			back, _ := s.Decide(e.From, e.Decision, true)
+			if e.From != stage || !s.Allows(e.From, e.To) && (e.HeldBy == "" || e.To != back) {
 				t.Fatalf("entry %d goes %s to %s, from %s", i, e.From, e.To, stage)
 			}
 			if e.OccurredAt.Before(entered) {
@@ -351,7 +456,8 @@ func TestRandomWalks(t *testing.T) {
 				var known bool
 				e, known = p.decide(s, Decision{
 					ID: id, CandidateID: rapid.SampledFrom([]string{"c1", "c1", "c2"}).Draw(t, "candidate"), Actor: act.Actor, Now: now,
-					Kind: rapid.SampledFrom([]string{"shortlisted", "interview", "hired", "refused", "x"}).Draw(t, "kind"), OccurredAt: act.OccurredAt,
+					Kind: rapid.SampledFrom([]string{"shortlisted", "interview", "accepted", "hired", "refused", "no_show", "x"}).Draw(t, "kind"), OccurredAt: act.OccurredAt,
+					HeldBy: rapid.SampledFrom([]string{"", "", "d1", "d2"}).Draw(t, "held by"),
 				})
 				if known != seen[id] {
 					t.Fatalf("decision %s known %v, want %v", id, known, seen[id])
