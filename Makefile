@@ -44,10 +44,11 @@ test: ## Run every test that needs nothing else; totals at the end.
 	@if [ -s bin/flaky.txt ]; then echo "passed only when run again:"; cat bin/flaky.txt; fi
 
 SERVER_TESTS = $(GOTESTSUM) --format pkgname-and-test-fails --rerun-fails=2
-test-servers: ## Run the suites against Apache Kafka and a MongoDB-wire server started here.
+test-servers: build ## Run the suites against Apache Kafka and a MongoDB-wire server started here, and generated requests against the API.
 	@tests/servers/with-kafka.sh $(SERVER_TESTS) --packages="./pkg/bus/... ./pkg/embedded/..." -- -count=1 -timeout 15m
 	@tests/servers/with-mongo.sh $(SERVER_TESTS) --packages="./pkg/docstore/... ./pkg/outbox/..." -- -count=1 -timeout 15m
 	@tests/servers/with-kafka.sh tests/servers/with-mongo.sh $(SERVER_TESTS) --packages=./tests -- -count=1 -timeout 15m -run TestProcesses
+	@tests/servers/api.sh bin/masar
 
 FUZZTIME ?= 10s
 fuzz: ## Fuzz every decoder for a short while (FUZZTIME=10s).
