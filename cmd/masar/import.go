@@ -17,7 +17,7 @@ import (
 type importCmd struct {
 	Offers     importOffersCmd     `cmd:"" help:"France Travail offers: JSON Lines, a JSON array, or an API answer with resultats."`
 	Candidates importCandidatesCmd `cmd:"" help:"A list of candidates: CSV or XLSX, headers in French, Arabic or English."`
-	Rome       importRomeCmd       `cmd:"" help:"The official CSV files of ROME: every occupation with its mobility links."`
+	Rome       importRomeCmd       `cmd:"" help:"The official CSV files of ROME: every occupation with its mobility links and competences."`
 }
 
 // importRomeCmd replaces the list of occupations that is part of the program,
@@ -35,7 +35,8 @@ func (c importRomeCmd) Run() error {
 	if err := occupations.Save(c.Data); err != nil {
 		return err
 	}
-	fmt.Printf("ROME %s: kept in %s; it holds from the next start of the platform\n", occupations.Version, c.Data)
+	fmt.Printf("ROME %s: %d occupations and %d competences kept in %s; they hold from the next start of the platform\n",
+		occupations.Version, len(occupations.Jobs), len(occupations.Items), c.Data)
 	return nil
 }
 

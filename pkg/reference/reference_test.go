@@ -2,8 +2,10 @@ package reference
 
 import (
 	"compress/gzip"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -225,8 +227,17 @@ func TestROMEAsDelivered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parents, names, links := map[string]bool{}, 0, 0
+	parents, names, links, items, core := map[string]bool{}, 0, 0, 0, 0
 	for _, j := range o.Jobs {
+		items += len(j.Items)
+		for _, item := range j.Items {
+			if label, ok := o.Item(item.Code); !ok || label == "" {
+				t.Errorf("%s has item %s, which has no label", j.Code, item.Code)
+			}
+			if item.Core {
+				core++
+			}
+		}
 		parents[j.Parent] = true
 		names += len(j.Names)
 		links += len(j.Mobility)
@@ -234,9 +245,18 @@ func TestROMEAsDelivered(t *testing.T) {
 			t.Errorf("%s has no domain label", j.Code)
 		}
 	}
-	if len(o.Jobs) != 1584 || len(parents) != 532 || names != 13120 || links != 14912 || o.Version != "460" || len(o.Domains) == 0 {
-		t.Errorf("%d codes, %d parents, %d names, %d links, version %s; want 1584, 532, 13120, 14912, 460",
+	if len(o.Jobs) != 1584 || len(parents) != 532 || names != 13120 || links != 14912 || !strings.HasPrefix(o.Version, "460-") || len(o.Domains) == 0 {
+		t.Errorf("%d codes, %d parents, %d names, %d links, version %s; want 1584, 532, 13120, 14912, 460-...",
 			len(o.Jobs), len(parents), names, links, o.Version)
+	}
+	if items != 104219 || core != 18900 || len(o.Items) != 33850 {
+		t.Errorf("%d items on sheets, %d of them core, %d labels; want 104219, 18900, 33850", items, core, len(o.Items))
+	}
+	if label, ok := o.Item("100023"); !ok || label != "Abattre un arbre" {
+		t.Errorf("item 100023 is %q", label)
+	}
+	if again, err := ImportROME(dir); err != nil || again.Version != o.Version {
+		t.Errorf("imported again it has version %s, %v; want %s", again.Version, err, o.Version)
 	}
 	j, _ := o.Occupation("a1101")
 	if j.LabelFR != "Conducteur / Conductrice d'engins agricoles" || j.ISCO != "8341" || j.Sector != "agriculture" || j.Mobility[4] != "A1201" || j.Mobility[5] != "A1102" {
@@ -263,7 +283,8 @@ func TestROMEAsDelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, _ := kept.Occupation("A1101")
-	if len(kept.Jobs) != 1584 || !slices.Equal(again.Mobility, j.Mobility) || !slices.Equal(again.Names, j.Names) {
+	if len(kept.Jobs) != 1584 || !slices.Equal(again.Mobility, j.Mobility) || !slices.Equal(again.Names, j.Names) ||
+		!slices.Equal(again.Items, j.Items) || !maps.Equal(kept.Items, o.Items) || kept.Version != o.Version {
 		t.Errorf("kept list differs: %d codes, A1101 %+v", len(kept.Jobs), again)
 	}
 }
@@ -275,6 +296,8 @@ func TestROMEFaultsAreNamed(t *testing.T) {
 		"domaine_professionnel":   "code_domaine_professionnel,libelle_domaine_professionnel\nA11,a\n",
 		"rubrique_mobilite":       "code_rome,code_rome_cible,numero_ordre\nA1101,A1101,1\n",
 		"referentiel_appellation": "libelle_appellation_long,code_rome\nx,A1101\n",
+		"item":                    "code_ogr,libelle\n100023,abattre\n",
+		"coherence_item":          "code_rome,code_ogr,coeur_metier\nA1101,100023,\n",
 	}
 	try := func(file, content string) error {
 		dir := t.TempDir()
@@ -308,9 +331,72 @@ func TestROMEFaultsAreNamed(t *testing.T) {
 		{"rubrique_mobilite", "code_rome,code_rome_cible,numero_ordre\nA1101,A1101,first\n", "first"},
 		{"referentiel_appellation", "libelle_appellation_long,code_rome\n\"x", "referentiel_appellation"},
 		{"referentiel_appellation", "libelle_appellation_long,code_rome\nx,K9999\n", "K9999"},
+		{"item", "code_ogr,libelle\nOGR1,x\n", "OGR1"},
+		{"item", "code_ogr,libelle\n100023,\n", "100023"},
+		{"item", "code_ogr,libelle\n100023,x\n100023,y\n", "once"},
+		{"item", "", "0 files unix_item_v"},
+		{"coherence_item", "code_rome,code_ogr,coeur_metier\nA1101,999,\n", "999"},
+		{"coherence_item", "code_rome,code_ogr,coeur_metier\nB9999,100023,\n", "B9999"},
+		{"coherence_item", "code_rome,code_ogr,coeur_metier\nA1101,100023,\nA1101,100023,Principale\n", "twice"},
+		{"coherence_item", "code_rome,code_ogr\nA1101,100023\n", `no column "coeur_metier"`},
 	} {
 		if err := try(c.file, c.content); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s = %q: error %v, want %q", c.file, c.content, err, c.want)
+		}
+	}
+}
+
+// list is a small list of occupations of some version.
+func list(number string, items ...Item) *Occupations {
+	o := &Occupations{Jobs: map[string]Job{"A1101": {Code: "A1101", LabelFR: "x", Parent: "A1101", Items: items}}}
+	return o.named(number)
+}
+
+// TestVersionsStayLoadable: what was worked out with a list can be worked out
+// again after others were imported.
+func TestVersionsStayLoadable(t *testing.T) {
+	dir := t.TempDir()
+	// A list of the time before items and versions, as it was kept then.
+	old := &Occupations{Version: "459", Jobs: map[string]Job{"A1101": {Code: "A1101", LabelFR: "old", Parent: "A1101"}}}
+	if err := old.write(filepath.Join(dir, occupationsFile)); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := Load(dir); err != nil || o.Version != "459" || len(o.Jobs["A1101"].Items) != 0 {
+		t.Fatalf("a list without items: %+v, %v", o, err)
+	}
+	first, second := list("460"), list("460", Item{"100023", true})
+	if first.Version == second.Version || list("460").Version != first.Version {
+		t.Fatalf("versions %s and %s do not follow from what the lists say", first.Version, second.Version)
+	}
+	for _, o := range []*Occupations{first, second, second} {
+		if err := o.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := Load(dir); err != nil || kept.Version != o.Version {
+			t.Fatalf("in force is %v, %v; want %s", kept, err, o.Version)
+		}
+	}
+	for _, want := range []*Occupations{old, first, second, EmbeddedOccupations()} {
+		got, err := LoadVersion(dir, want.Version)
+		if err != nil || !reflect.DeepEqual(got.Jobs, want.Jobs) || got.Version != want.Version {
+			t.Errorf("version %s is %+v, %v", want.Version, got, err)
+		}
+	}
+	if got, err := LoadVersion(t.TempDir(), EmbeddedOccupations().Version); err != nil || got != EmbeddedOccupations() {
+		t.Errorf("the embedded list by its version: %v", err)
+	}
+	for _, version := range []string{"", "458-00000000", "../rome", "459/../459", "*"} {
+		_, err := LoadVersion(dir, version)
+		if err == nil || !strings.Contains(err.Error(), "there are 459, "+first.Version) && !strings.Contains(err.Error(), "there are 459, "+second.Version) {
+			t.Errorf("version %q: error %v, want one that says which are there", version, err)
+		}
+	}
+}
+
+func TestItemCodes(t *testing.T) {
+	for text, want := range map[string]string{"100023": "100023", " 12345 ": "12345", "": "", "0123": "", "1000231234": "", "10 23": "", "A1": "", "١٢": "", "-5": ""} {
+		if code, ok := ItemCode(text); code != want || ok != (want != "") {
+			t.Errorf("ItemCode(%q) = %q, %v; want %q", text, code, ok, want)
 		}
 	}
 }

@@ -32,35 +32,48 @@ func table(name string, columns ...string) []map[string]string {
 // readCSV reads a comma separated file with a header line into one map a row.
 // The columns must all be there; others are read too.
 func readCSV(r io.Reader, columns ...string) ([]map[string]string, error) {
+	var rows []map[string]string
+	err := eachCSV(r, columns, func(head, record []string) error {
+		row := make(map[string]string, len(head))
+		for i, name := range head {
+			row[name] = strings.TrimSpace(record[i])
+		}
+		rows = append(rows, row)
+		return nil
+	})
+	return rows, err
+}
+
+// eachCSV is readCSV row by row, for files too long for a map a row. The record
+// is overwritten by the next one; the first error ends.
+func eachCSV(r io.Reader, columns []string, visit func(head, record []string) error) error {
 	buffered := bufio.NewReader(r)
 	if mark, err := buffered.Peek(3); err == nil && string(mark) == "\ufeff" {
 		buffered.Discard(3) // it was just peeked, so it is there
 	}
 	c := csv.NewReader(buffered)
 	c.Comment = '#'
+	c.ReuseRecord = true
 	head, err := c.Read()
 	if err != nil {
-		return nil, fmt.Errorf("no header line: %w", err)
+		return fmt.Errorf("no header line: %w", err)
 	}
 	head = slices.Clone(head)
 	for _, name := range columns {
 		if !slices.Contains(head, name) {
-			return nil, fmt.Errorf("no column %q in the header %q", name, head)
+			return fmt.Errorf("no column %q in the header %q", name, head)
 		}
 	}
-	var rows []map[string]string
 	for {
 		record, err := c.Read()
 		if err == io.EOF {
-			return rows, nil
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		row := make(map[string]string, len(head))
-		for i, name := range head {
-			row[name] = strings.TrimSpace(record[i])
+		if err := visit(head, record); err != nil {
+			return err
 		}
-		rows = append(rows, row)
 	}
 }
