@@ -27,6 +27,7 @@ type Endpoints struct {
 	Import         api.Endpoint[ImportRequest, ImportResult]
 	Receive        api.Endpoint[Inbound, RowResult]
 	Hired          api.Endpoint[Decision, struct{}]
+	Released       api.Endpoint[Decision, struct{}]
 }
 
 // NewEndpoints makes the endpoints of a service.
@@ -35,7 +36,8 @@ func NewEndpoints(s Service) Endpoints {
 		Register: s.Register, Employer: s.Employer, Employers: s.Employers, UpdateEmployer: s.UpdateEmployer,
 		Post: s.Post, Offer: s.Offer, Offers: s.Offers, UpdateOffer: s.UpdateOffer, Close: s.Close, Fill: s.Fill,
 		Import: s.Import, Receive: s.Receive,
-		Hired: func(ctx context.Context, d Decision) (struct{}, error) { return struct{}{}, s.Hired(ctx, d) },
+		Hired:    func(ctx context.Context, d Decision) (struct{}, error) { return struct{}{}, s.Hired(ctx, d) },
+		Released: func(ctx context.Context, d Decision) (struct{}, error) { return struct{}{}, s.Released(ctx, d) },
 	}
 }
 

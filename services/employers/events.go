@@ -86,32 +86,32 @@ func settle(err error) error {
 	return err
 }
 
-// decisions handles masar.matching.v1: who was hired fills a post.
-func decisions(hired api.Endpoint[Decision, struct{}]) bus.Handler {
-	handle := bus.NewSubscriber(hired, func(_ context.Context, m bus.Message) (Decision, error) {
-		e, err := event.Decode(m)
-		if err != nil {
-			return Decision{}, err
-		}
-		d, ok := e.Data.(*matchingv1.DecisionRecorded)
-		if !ok || d.Kind != reference.DecisionHired {
-			return Decision{}, errNotHired
-		}
-		if d.DecisionId == "" || d.OfferId == "" {
-			return Decision{}, errors.New("a hired decision without decision_id or offer_id")
-		}
-		return Decision{ID: d.DecisionId, OfferID: d.OfferId, CandidateID: d.CandidateId, At: e.OccurredAt}, nil
-	}, bus.SubscriberErrors(settle))
-	return func(ctx context.Context, m bus.Message) error {
-		if err := handle(ctx, m); !errors.Is(err, errNotHired) {
-			return err
-		}
-		return nil
-	}
+// decisions handles masar.matching.v1: who accepts or is hired fills a post, who
+// is refused or does not come after that gives it back.
+func decisions(hired, released api.Endpoint[Decision, struct{}]) bus.Handler {
+	return bus.NewSubscriber(
+		func(ctx context.Context, e event.Event) (struct{}, error) {
+			d, ok := e.Data.(*matchingv1.DecisionRecorded)
+			if !ok {
+				return struct{}{}, nil
+			}
+			takes := d.Kind == reference.DecisionAccepted || d.Kind == reference.DecisionHired
+			ends := d.Kind == reference.DecisionRefused || d.Kind == reference.DecisionNoShow
+			if d.HeldBy == "" && !takes || d.HeldBy != "" && !ends {
+				return struct{}{}, nil // no post is taken or given back
+			}
+			if d.DecisionId == "" || d.OfferId == "" {
+				return struct{}{}, bus.Permanent(fmt.Errorf("a decision %q without decision_id or offer_id", d.Kind))
+			}
+			if ends {
+				return released(ctx, Decision{ID: d.HeldBy, OfferID: d.OfferId, CandidateID: d.CandidateId, At: e.OccurredAt})
+			}
+			return hired(ctx, Decision{ID: d.DecisionId, OfferID: d.OfferId, CandidateID: d.CandidateId, At: e.OccurredAt})
+		},
+		func(_ context.Context, m bus.Message) (event.Event, error) { return event.Decode(m) },
+		bus.SubscriberErrors(settle),
+	)
 }
-
-// errNotHired is an event that is none of our business.
-var errNotHired = errors.New("not a hired decision")
 
 // Timing of the expiry.
 const (

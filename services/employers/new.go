@@ -44,7 +44,7 @@ func New(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
 				Group: inboundGroup, Topics: []string{event.InOffers}, Handle: inbound(endpoints.Receive, p.Bus),
 			}),
 			consumer(p, "decisions of matching", bus.Consumer{
-				Group: decisionGroup, Topics: []string{event.TopicMatching}, Handle: decisions(endpoints.Hired),
+				Group: decisionGroup, Topics: []string{event.TopicMatching}, Handle: decisions(endpoints.Hired, endpoints.Released),
 			}),
 			{Name: "expiry of offers", Run: expiry(s, p.Store, p.Holder, expireEvery, func(err error) {
 				p.Log.Error("closing expired offers failed; tried again in a minute", slog.Any("error", err))

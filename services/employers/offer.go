@@ -48,7 +48,7 @@ type Offer struct {
 
 	Status      string    `bson:"status"`
 	CloseReason string    `bson:"close_reason,omitempty"`
-	Fills       []Fill    `bson:"fills,omitempty"` // one for each filled post
+	Fills       []Fill    `bson:"fills,omitempty"` // one for each post that is or was filled, or waits to be
 	OpenedAt    time.Time `bson:"opened_at"`       // in the world
 	ClosedAt    time.Time `bson:"closed_at,omitempty"`
 	RecordedAt  time.Time `bson:"recorded_at"` // when we learned of it
@@ -137,14 +137,23 @@ type Skill struct {
 	Required bool   `bson:"required,omitempty" json:"required"`
 }
 
-// Fill is one post that was filled.
+// Fill is one post that was filled; it stays when the post is given back, so that
+// a repeated message is known.
 type Fill struct {
 	DecisionID  string    `bson:"decision_id,omitempty" json:"decision_id,omitempty"`
 	CandidateID string    `bson:"candidate_id,omitempty" json:"candidate_id,omitempty"`
 	Key         string    `bson:"key,omitempty" json:"-"` // of the command, when it is to be repeatable
 	Fingerprint string    `bson:"fingerprint,omitempty" json:"-"`
 	At          time.Time `bson:"at" json:"at"`
+	// ReleasedAt is when the post was given back, zero while it is filled.
+	ReleasedAt time.Time `bson:"released_at,omitempty" json:"released_at,omitzero"`
+	// Waiting says that a decision found no post left. Decisions about different
+	// people come in any order: the one that gives a post back may follow.
+	Waiting bool `bson:"waiting,omitempty" json:"waiting,omitempty"`
 }
+
+// stands says whether the fill takes a post.
+func (f *Fill) stands() bool { return !f.Waiting && f.ReleasedAt.IsZero() }
 
 // classify sets what follows from the rest: region, sector, and the scheme where
 // nobody named one. Source of the rule: reference.SchemeOf.
@@ -191,7 +200,15 @@ func (o *Offer) Terms() *employersv1.Terms {
 	return t
 }
 
-func (o *Offer) filled() int32 { return int32(len(o.Fills)) }
+// filled counts the posts that are filled.
+func (o *Offer) filled() (n int32) {
+	for i := range o.Fills {
+		if o.Fills[i].stands() {
+			n++
+		}
+	}
+	return n
+}
 
 // openOffer fills a new document.
 func openOffer(emit emitter, d *docstore.Doc[Offer], origin, identity string, c Content, now time.Time) {
@@ -299,7 +316,7 @@ var errNoPost = errors.New("no post to fill")
 
 // fill fills one post. What filled one already (the same decision, candidate or
 // command) changes nothing. A decision that was taken before the offer was
-// withdrawn or expired still counts.
+// withdrawn or expired still counts; one that finds no post left waits for one.
 func (o *Offer) fill(emit emitter, d *docstore.Doc[Offer], f Fill, now time.Time) error {
 	for i := range o.Fills {
 		known := &o.Fills[i]
@@ -311,7 +328,7 @@ func (o *Offer) fill(emit emitter, d *docstore.Doc[Offer], f Fill, now time.Time
 			return docstore.Unchanged
 		case f.DecisionID != "" && f.DecisionID == known.DecisionID:
 			return docstore.Unchanged
-		case f.CandidateID != "" && f.CandidateID == known.CandidateID:
+		case f.CandidateID != "" && f.CandidateID == known.CandidateID && known.stands():
 			if f.DecisionID == "" || known.DecisionID != "" {
 				return docstore.Unchanged
 			}
@@ -326,17 +343,66 @@ func (o *Offer) fill(emit emitter, d *docstore.Doc[Offer], f Fill, now time.Time
 		}
 	}
 	switch {
-	case o.Status == OfferClosed && o.CloseReason == ReasonFilled, o.filled() >= o.Content.Posts:
+	case o.full() && f.DecisionID != "":
+		f.Waiting = true
+		o.Fills = append(slices.Clone(o.Fills), f)
+		o.UpdatedAt = now
+		return nil
+	case o.full():
 		return fmt.Errorf("%w: all %d posts are filled", errNoPost, o.Content.Posts)
 	case o.Status == OfferClosed && (f.DecisionID == "" || f.At.After(o.ClosedAt)):
 		return fmt.Errorf("%w: the offer is closed (%s)", errNoPost, o.CloseReason)
 	}
 	o.Fills = append(slices.Clone(o.Fills), f)
+	o.tellFilled(emit, d, f.DecisionID, f.At, now)
+	return nil
+}
+
+// tellFilled tells that a post was filled, and closes the offer with its last one.
+func (o *Offer) tellFilled(emit emitter, d *docstore.Doc[Offer], decision string, occurredAt, now time.Time) {
 	o.UpdatedAt = now
-	d.Emit(emit(d.ID, f.At, now, &employersv1.PostFilled{Terms: o.Terms(), DecisionId: f.DecisionID}))
+	d.Emit(emit(d.ID, occurredAt, now, &employersv1.PostFilled{Terms: o.Terms(), DecisionId: decision}))
 	if o.closedStill(emit, d, now); o.Status == OfferOpen && o.filled() == o.Content.Posts {
-		o.close(emit, d, ReasonFilled, f.At, now)
+		o.close(emit, d, ReasonFilled, occurredAt, now)
 	}
+}
+
+// full says whether no post is left.
+func (o *Offer) full() bool {
+	return o.Status == OfferClosed && o.CloseReason == ReasonFilled || o.filled() >= o.Content.Posts
+}
+
+// release gives back the post that a decision filled. An offer that was closed
+// because it was full is open again; whoever waits for a post gets this one. What
+// was given back before, or never filled a post, changes nothing more.
+func (o *Offer) release(emit emitter, d *docstore.Doc[Offer], decision string, at, now time.Time) error {
+	i := slices.IndexFunc(o.Fills, func(f Fill) bool { return f.DecisionID == decision && f.ReleasedAt.IsZero() })
+	if i < 0 {
+		return docstore.Unchanged
+	}
+	o.Fills = slices.Clone(o.Fills)
+	stood := o.Fills[i].stands()
+	o.Fills[i].ReleasedAt, o.Fills[i].Waiting, o.UpdatedAt = at, false, now
+	if !stood {
+		return nil
+	}
+	if o.Status == OfferClosed && o.CloseReason == ReasonFilled {
+		o.Status, o.CloseReason, o.ClosedAt = OfferOpen, "", time.Time{}
+	}
+	d.Emit(emit(d.ID, at, now, &employersv1.PostReleased{Terms: o.Terms(), DecisionId: decision}))
+	o.closedStill(emit, d, now)
+	next := slices.IndexFunc(o.Fills, func(f Fill) bool {
+		return f.Waiting && !(o.Status == OfferClosed && f.At.After(o.ClosedAt))
+	})
+	if next < 0 || o.full() {
+		return nil
+	}
+	o.Fills[next].Waiting = false
+	occurred := o.Fills[next].At
+	if occurred.Before(at) {
+		occurred = at // there was no post for them before
+	}
+	o.tellFilled(emit, d, o.Fills[next].DecisionID, occurred, now)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,8 @@ type Service interface {
 	Receive(ctx context.Context, in Inbound) (RowResult, error)
 	// Hired fills the post that a decision of matching is about, once.
 	Hired(ctx context.Context, d Decision) error
+	// Released gives back the post that an earlier decision filled, once.
+	Released(ctx context.Context, d Decision) error
 	// Expire closes the offers whose last day is over, and says how many.
 	Expire(ctx context.Context) (closed int, err error)
 }
@@ -398,9 +401,10 @@ func (s *service) Fill(ctx context.Context, req FillRequest) (OfferView, error) 
 	return viewOffer(d), nil
 }
 
-// Decision is a decision of matching that a person was hired on an offer.
+// Decision is a decision of matching that takes a post of an offer for a person,
+// or gives one back.
 type Decision struct {
-	ID          string // of the decision
+	ID          string // of the decision that takes the post
 	OfferID     string
 	CandidateID string
 	At          time.Time // when it was taken
@@ -409,19 +413,37 @@ type Decision struct {
 // ErrUnknownOffer says that a decision is about an offer that is not here.
 var ErrUnknownOffer = errors.New("unknown offer")
 
-// Hired implements Service. A decision that comes when no post is left is
-// logged and left: matching keeps it, and a human sees both there.
+// Hired implements Service. A decision that comes when no post is left waits for
+// one, and is logged: a human sees it on the offer. One that comes after the offer
+// was withdrawn or has expired is logged and left: matching keeps it.
 func (s *service) Hired(ctx context.Context, h Decision) error {
 	now := s.clock()
 	f := Fill{DecisionID: h.ID, CandidateID: h.CandidateID, At: h.At.UTC().Truncate(time.Millisecond)}
-	_, err := s.offers.Update(ctx, h.OfferID, func(d *docstore.Doc[Offer]) error {
+	d, err := s.offers.Update(ctx, h.OfferID, func(d *docstore.Doc[Offer]) error {
 		return d.Body.fill(s.emitter(ctx), d, f, now)
 	})
-	switch {
-	case errors.Is(err, errNoPost):
+	if errors.Is(err, errNoPost) {
 		s.log.WarnContext(ctx, "a hired decision fills no post", "offer", h.OfferID, "decision", h.ID, "reason", err.Error())
 		return nil
-	case errors.Is(err, docstore.ErrNotFound):
+	}
+	if err == nil && slices.ContainsFunc(d.Body.Fills, func(f Fill) bool { return f.Waiting && f.DecisionID == h.ID }) {
+		s.log.WarnContext(ctx, "a hired decision waits: no post is left", "offer", h.OfferID, "decision", h.ID)
+	}
+	return s.about(h, err)
+}
+
+// Released implements Service.
+func (s *service) Released(ctx context.Context, h Decision) error {
+	now := s.clock()
+	_, err := s.offers.Update(ctx, h.OfferID, func(d *docstore.Doc[Offer]) error {
+		return d.Body.release(s.emitter(ctx), d, h.ID, h.At.UTC().Truncate(time.Millisecond), now)
+	})
+	return s.about(h, err)
+}
+
+// about says of which decision and offer an error is.
+func (s *service) about(h Decision, err error) error {
+	if errors.Is(err, docstore.ErrNotFound) {
 		return fmt.Errorf("decision %s: %w %s", h.ID, ErrUnknownOffer, h.OfferID)
 	}
 	return err

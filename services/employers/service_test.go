@@ -12,11 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 	"masar.local/pkg/docstore"
+	employersv1 "masar.local/proto/masar/employers/v1"
 )
 
 // Valid numbers of made-up companies.
@@ -261,15 +263,19 @@ func TestConcurrentFillsNeverExceedThePosts(t *testing.T) {
 	wait.Wait()
 	d := offer(t, s, id)
 	byHand, decisions := 0, map[string]int{}
+	waiting := 0
 	for _, f := range d.Body.Fills {
-		if f.DecisionID == "" {
+		switch {
+		case f.Waiting:
+			waiting++
+		case f.DecisionID == "":
 			byHand++
-		} else {
+		default:
 			decisions[f.DecisionID]++
 		}
 	}
-	if len(d.Body.Fills) != posts || byHand != filled || filled+refused != tries/2 || d.Body.CloseReason != ReasonFilled || d.Seq != 1+posts+1 {
-		t.Errorf("%d filled of %d (%d by hand, %d answered so), closed %q, %d events", len(d.Body.Fills), posts, byHand, filled, d.Body.CloseReason, d.Seq)
+	if d.Body.filled() != posts || waiting+len(decisions) != tries/2 || byHand != filled || filled+refused != tries/2 || d.Body.CloseReason != ReasonFilled || d.Seq != 1+posts+1 {
+		t.Errorf("%d filled of %d, %d wait (%d by hand, %d answered so), closed %q, %d events", d.Body.filled(), posts, waiting, byHand, filled, d.Body.CloseReason, d.Seq)
 	}
 	for id, n := range decisions {
 		if n != 1 {
@@ -339,6 +345,153 @@ func TestADecisionBehindAClosedOffer(t *testing.T) {
 	if got, want := told(t, store, id), "OfferOpened 0, PostFilled 1, OfferClosed 1, PostFilled 1 d1 attributed, OfferClosed 1"; got != want {
 		t.Errorf("others hear\n%s, want\n%s", got, want)
 	}
+}
+
+// A post that was given back is free, the offer is open again, and whoever waited
+// for a post gets it.
+func TestReleasedPosts(t *testing.T) {
+	s, ctx := newService(t, clock), officer(t)
+	hire := func(id string, decisions ...string) {
+		t.Helper()
+		for _, d := range decisions {
+			if err := s.Hired(t.Context(), Decision{d, id, "c-" + d, day}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	release := func(id string, decisions ...string) {
+		t.Helper()
+		for _, d := range decisions {
+			if err := s.Released(t.Context(), Decision{d, id, "c-" + d, day.Add(time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	expect := func(what, id string, filled int32, status string, events int64) {
+		t.Helper()
+		if d := offer(t, s, id); d.Body.filled() != filled || d.Body.Status != status || d.Seq != events {
+			t.Errorf("%s: %d filled, %s, %d events; want %d, %s, %d: %+v", what, d.Body.filled(), d.Body.Status, d.Seq, filled, status, events, d.Body.Fills)
+		}
+	}
+	id := post(t, s, func(r *OfferRecord) { r.Posts = 2 })
+	hire(id, "d1", "d2")
+	expect("full", id, 2, OfferClosed, 4)
+	release(id, "d1", "d1", "d9")
+	expect("one given back", id, 1, OfferOpen, 5)
+	hire(id, "d1") // an old message again
+	expect("what was given back stays so", id, 1, OfferOpen, 5)
+	hire(id, "d3", "d4", "d4") // d4 comes before what makes room for it
+	expect("full again", id, 2, OfferClosed, 7)
+	release(id, "d2")
+	expect("who waited has the post", id, 2, OfferClosed, 10)
+	hire(id, "d5")
+	release(id, "d5", "d3") // d5 does not wait any more when d3's post is free
+	expect("who gave up does not", id, 1, OfferOpen, 11)
+	if _, err := s.Fill(ctx, FillRequest{ID: id, CandidateID: "c-d1"}); err != nil {
+		t.Errorf("the same person by hand: %v", err)
+	}
+	expect("by hand", id, 2, OfferClosed, 13)
+
+	// Withdrawn is withdrawn, whoever gives a post back.
+	gone := post(t, s, func(r *OfferRecord) { r.Posts = 2 })
+	hire(gone, "d1")
+	at := day
+	if _, err := s.Close(ctx, CloseRequest{ID: gone, Reason: ReasonWithdrawn, OccurredAt: &at}); err != nil {
+		t.Fatal(err)
+	}
+	release(gone, "d1")
+	expect("withdrawn", gone, 0, OfferClosed, 5)
+	if err := s.Released(t.Context(), Decision{"d5", "01NOWHERE", "c5", day}); !errors.Is(err, ErrUnknownOffer) {
+		t.Errorf("a decision about no offer: %v", err)
+	}
+}
+
+// Matching never takes more people than there are posts; its decisions about
+// different people come in any order and repeated. In the end exactly those who
+// were not given back have a post, and the events say the same as the document.
+func TestPostsFollowDecisionsInAnyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		posts := rapid.Int32Range(1, 3).Draw(t, "posts")
+		var events []proto.Message
+		emit := func(_ string, _, _ time.Time, data eventData) docstore.Event {
+			events = append(events, data)
+			return docstore.Event{}
+		}
+		d := &docstore.Doc[Offer]{ID: "o"}
+		openOffer(emit, d, OriginAPI, "", Content{Posts: posts, PublishedAt: day}, day)
+
+		// What happened: people take posts and give them back, never too many at once.
+		type message struct {
+			id   string
+			back bool
+		}
+		cases := map[string][]message{}
+		var holding []string
+		for i := range rapid.IntRange(0, 12).Draw(t, "steps") {
+			if len(holding) == int(posts) || len(holding) > 0 && rapid.Bool().Draw(t, "give back") {
+				k := rapid.IntRange(0, len(holding)-1).Draw(t, "who")
+				cases[holding[k]] = append(cases[holding[k]], message{holding[k], true})
+				holding = slices.Delete(holding, k, k+1)
+			} else {
+				id := fmt.Sprint("d", i)
+				cases[id] = append(cases[id], message{id, false})
+				holding = append(holding, id)
+			}
+		}
+		// What comes: each case in its order, the cases mixed, old messages again.
+		for len(cases) > 0 {
+			ids := slices.Sorted(maps.Keys(cases))
+			id := rapid.SampledFrom(ids).Draw(t, "next")
+			m := cases[id][0]
+			for range rapid.IntRange(1, 2).Draw(t, "times") {
+				var err error
+				if m.back {
+					err = d.Body.release(emit, d, m.id, day, day)
+				} else {
+					err = d.Body.fill(emit, d, Fill{DecisionID: m.id, CandidateID: "c" + m.id, At: day}, day)
+				}
+				if err != nil && !errors.Is(err, docstore.Unchanged) {
+					t.Fatal(err)
+				}
+			}
+			if n := d.Body.filled(); n > posts {
+				t.Fatalf("%d of %d posts are filled", n, posts)
+			}
+			if cases[id] = cases[id][1:]; len(cases[id]) == 0 {
+				delete(cases, id)
+			}
+		}
+		var standing []string
+		for _, f := range d.Body.Fills {
+			if f.stands() {
+				standing = append(standing, f.DecisionID)
+			}
+		}
+		slices.Sort(standing)
+		slices.Sort(holding)
+		if !slices.Equal(standing, holding) || (d.Body.Status == OfferOpen) != (len(holding) < int(posts)) {
+			t.Fatalf("posts of %v, want %v; %s", standing, holding, d.Body.Status)
+		}
+		// Folded as others fold them.
+		open, counted := false, map[string]bool{}
+		var terms *employersv1.Terms
+		for _, e := range events {
+			switch e := e.(type) {
+			case *employersv1.OfferOpened:
+				open, terms = true, e.Terms
+			case *employersv1.PostFilled:
+				counted[e.DecisionId], terms = true, e.Terms
+			case *employersv1.PostReleased:
+				delete(counted, e.DecisionId)
+				open, terms = true, e.Terms
+			case *employersv1.OfferClosed:
+				open, terms = false, e.Terms
+			}
+		}
+		if open != (d.Body.Status == OfferOpen) || int(terms.PostsFilled) != len(holding) || !slices.Equal(slices.Sorted(maps.Keys(counted)), holding) {
+			t.Fatalf("the events say open %v, %d filled, by %v", open, terms.PostsFilled, counted)
+		}
+	})
 }
 
 func TestExpiry(t *testing.T) {
