@@ -423,7 +423,7 @@ func (o *Occupations) write(path string) error {
 	return nil
 }
 
-// maxOccupations bounds what Load unpacks, in bytes; ROME v460 takes 8 MB.
+// maxOccupations bounds what Load unpacks, in bytes; ROME v460 takes 5 MB.
 const maxOccupations = 64 << 20
 
 // Load returns the occupations in force under a platform's data directory, which

@@ -42,6 +42,7 @@ const adult = 18
 const (
 	maxText        = 100 // runes of a name, a reference, an e-mail address
 	maxItems       = 20  // entries of a list
+	maxCompetences = 100 // competences; the longest sheet of ROME v460 has 135
 	maxExperience  = 720 // months: sixty years
 	maxAge         = 100 // years
 	isoDate        = time.DateOnly
@@ -69,6 +70,7 @@ type Record struct {
 	Occupations  []Occupation    `json:"occupations,omitempty"`
 	Languages    []LanguageLevel `json:"languages,omitempty"`
 	Licences     []string        `json:"licences,omitempty"`
+	Competences  []string        `json:"competences,omitempty"` // OGR codes of ROME items
 	From         *string         `json:"available_from,omitempty"`
 	To           *string         `json:"available_to,omitempty"`
 	Schemes      []string        `json:"schemes,omitempty"`
@@ -106,6 +108,7 @@ type Candidate struct {
 	Occupations  []Occupation    `bson:"occupations,omitempty"`
 	Languages    []LanguageLevel `bson:"languages,omitempty"`
 	Licences     []string        `bson:"licences,omitempty"`
+	Competences  []string        `bson:"competences,omitempty"` // OGR codes, sorted
 	From         string          `bson:"available_from,omitempty"`
 	To           string          `bson:"available_to,omitempty"`
 	Schemes      []string        `bson:"schemes,omitempty"`
@@ -154,6 +157,7 @@ func (c Candidate) with(r *Record) Candidate {
 	c.Occupations = list(c.Occupations, r.Occupations)
 	c.Languages = list(c.Languages, r.Languages)
 	c.Licences = list(c.Licences, r.Licences)
+	c.Competences = list(c.Competences, r.Competences)
 	c.Schemes = list(c.Schemes, r.Schemes)
 	c.Regions = list(c.Regions, r.Regions)
 	c.Consents = list(c.Consents, r.Consents)
@@ -195,7 +199,7 @@ func (c *Candidate) birthYear() int {
 func (c *Candidate) profile() *candidatesv1.Profile {
 	p := &candidatesv1.Profile{
 		Sex: c.Sex, Governorate: c.Governorate, BirthYear: int32(c.birthYear()), DiplomaLevel: c.Diploma,
-		Licences: c.Licences, AvailableFrom: c.From, AvailableTo: c.To,
+		Licences: c.Licences, Competences: c.Competences, AvailableFrom: c.From, AvailableTo: c.To,
 		Schemes: c.Schemes, Regions: c.Regions, Consents: c.Consents,
 	}
 	for _, o := range c.Occupations {
@@ -255,14 +259,15 @@ var consentPurposes = []string{ConsentMatching, ConsentNotification, ConsentDisc
 
 // clean brings the given fields of a record to the form in which they are
 // stored (spaces, case, phone numbers, governorates by name) and reports every
-// one that cannot be.
-func (r *Record) clean() []api.Field {
+// one that cannot be. Competences are those of jobs, any where it knows none.
+func (r *Record) clean(jobs *reference.Occupations) []api.Field {
 	var f faults
 	f.text(r.Ref, "ref", maxText)
 	r.cleanNumbers(&f)
 	r.cleanNames(&f)
 	r.cleanPerson(&f)
 	r.cleanWishes(&f)
+	r.cleanCompetences(&f, jobs)
 	return f
 }
 
@@ -411,6 +416,25 @@ func (r *Record) cleanWishes(f *faults) {
 	r.Consents = f.codes("consents", r.Consents, among(consentPurposes), "not a purpose of consent; known are "+strings.Join(consentPurposes, ", "))
 }
 
+func (r *Record) cleanCompetences(f *faults, jobs *reference.Occupations) {
+	if r.Competences == nil || !f.atMost(maxCompetences, "competences", len(r.Competences)) {
+		return
+	}
+	out := make([]string, 0, len(r.Competences))
+	for i, s := range r.Competences {
+		path := fmt.Sprintf("competences[%d]", i)
+		code, ok := reference.ItemCode(s)
+		if !ok {
+			f.add(path, "format", "the OGR code of a ROME competence has digits only, such as 100023")
+		} else if _, known := jobs.Item(code); !known && len(jobs.Items) > 0 {
+			f.add(path, "unknown", "not a competence of ROME "+jobs.Version)
+		}
+		out = append(out, code)
+	}
+	slices.Sort(out)
+	r.Competences = slices.Compact(out)
+}
+
 // text trims a given text and brings it to one Unicode form. It reports whether
 // there is anything left to look at.
 func (f *faults) text(p *string, path string, most int) bool {
@@ -455,9 +479,11 @@ func (f *faults) date(p *string, path string) {
 	}
 }
 
-func (f *faults) items(path string, n int) bool {
-	if n > maxItems {
-		f.add(path, "too_many", fmt.Sprintf("at most %d entries", maxItems))
+func (f *faults) items(path string, n int) bool { return f.atMost(maxItems, path, n) }
+
+func (f *faults) atMost(most int, path string, n int) bool {
+	if n > most {
+		f.add(path, "too_many", fmt.Sprintf("at most %d entries", most))
 		return false
 	}
 	return true

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"masar.local/pkg/api"
+	"masar.local/pkg/reference"
 )
 
 var testNow = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
@@ -17,11 +18,11 @@ var testNow = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 const goodRecord = `{"national_id":"01234567","family_name":"Ben Ali","given_name":"Hédi","family_name_ar":"بن علي","given_name_ar":"الهادي",
 "sex":"M","birth_date":"1995-04-30","governorate":"TN-71","email":"hedi@Example.TN","phone":"20 123 456","language":"ar",
 "diploma_level":"cap","occupations":[{"rome":"A1401","experience_months":24}],"languages":[{"code":"fr","cefr":"A2"}],
-"licences":["b","B"],"available_from":"2026-05-01","available_to":"2026-10-31","schemes":["agri"],"regions":["93","84"],
+"licences":["b","B"],"competences":["125000"," 100023","100023"],"available_from":"2026-05-01","available_to":"2026-10-31","schemes":["agri"],"regions":["93","84"],
 "consents":["matching","notification"]}`
 
 func TestGoodRecordIsCleaned(t *testing.T) {
-	rec, fields := decodeRecord([]byte(goodRecord))
+	rec, fields := decodeRecord([]byte(goodRecord), reference.EmbeddedOccupations())
 	if fields != nil {
 		t.Fatal(fields)
 	}
@@ -33,14 +34,15 @@ func TestGoodRecordIsCleaned(t *testing.T) {
 		FamilyName: "Ben Ali", GivenName: "Hédi", FamilyNameAR: "بن علي", GivenNameAR: "الهادي", Sex: "M",
 		BirthDate: "1995-04-30", Governorate: "TN-71", Email: "hedi@example.tn", Phone: "+21620123456", Language: "ar",
 		Diploma: "cap", Occupations: []Occupation{{ROME: "A1401", ExperienceMonths: 24}}, Languages: []LanguageLevel{{Code: "fr", CEFR: "A2"}},
-		Licences: []string{"B"}, From: "2026-05-01", To: "2026-10-31", Schemes: []string{"agri"}, Regions: []string{"84", "93"},
+		Licences: []string{"B"}, Competences: []string{"100023", "125000"}, From: "2026-05-01", To: "2026-10-31", Schemes: []string{"agri"}, Regions: []string{"84", "93"},
 		Consents: []string{"matching", "notification"}, NameKeys: c.NameKeys,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("cleaned to\n%+v\nwant\n%+v", c, want)
 	}
 	p := c.profile()
-	if p.GetBirthYear() != 1995 || p.GetGovernorate() != "TN-71" || p.GetOccupations()[0].GetRome() != "A1401" || p.GetLanguages()[0].GetCefr() != "A2" {
+	if p.GetBirthYear() != 1995 || p.GetGovernorate() != "TN-71" || p.GetOccupations()[0].GetRome() != "A1401" || p.GetLanguages()[0].GetCefr() != "A2" ||
+		!slices.Equal(p.GetCompetences(), want.Competences) {
 		t.Errorf("profile: %v", p)
 	}
 }
@@ -68,7 +70,7 @@ func variant(t testing.TB, pairs ...string) []byte {
 
 // wrong gives "path:code" of everything that is wrong with a record.
 func wrong(data []byte) []string {
-	rec, fields := decodeRecord(data)
+	rec, fields := decodeRecord(data, reference.EmbeddedOccupations())
 	if fields == nil {
 		c := Candidate{}.with(rec)
 		fields = once(c.check(testNow))
@@ -108,6 +110,9 @@ func TestWrongRecords(t *testing.T) {
 		{"phone", []string{"phone", `"123"`}, "phone:format"},
 		{"language", []string{"language", `"de"`}, "language:unknown"},
 		{"diploma", []string{"diploma_level", `"magician"`}, "diploma_level:unknown"},
+		{"competences by name", []string{"competences", `["100023","Abattre un arbre","0100023",""]`}, "competences[1]:format competences[2]:format competences[3]:format"},
+		{"a competence as a number", []string{"competences", `[100023]`}, "competences[0]:type"},
+		{"too many competences", []string{"competences", "[" + strings.Repeat(`"100023",`, 100) + `"100023"]`}, "competences:too_many"},
 		{"rome", []string{"occupations", `[{"rome":"1401","experience_months":1}]`}, "occupations[0].rome:format"},
 		{"rome twice", []string{"occupations", `[{"rome":"A1401"},{"rome":"a1401"}]`}, "occupations[1].rome:duplicate"},
 		{"experience", []string{"occupations", `[{"rome":"A1401","experience_months":-1}]`}, "occupations[0].experience_months:range"},
@@ -164,7 +169,7 @@ func TestAcceptedVariants(t *testing.T) {
 			if faults := wrong(data); len(faults) > 0 {
 				t.Fatal(faults)
 			}
-			rec, _ := decodeRecord(data)
+			rec, _ := decodeRecord(data, reference.EmbeddedOccupations())
 			if got := (Candidate{}).with(rec); !c.check(got) {
 				t.Errorf("got %+v", got)
 			}
@@ -175,7 +180,7 @@ func TestAcceptedVariants(t *testing.T) {
 func TestReasonsNeverQuoteValues(t *testing.T) {
 	data := variant(t, "national_id", `"9876543"`, "passport", `"canary!"`, "family_name", `"Canary9"`, "given_name", `"9"`, "birth_date", `"canary"`,
 		"email", `"canary"`, "phone", `"canary"`, "governorate", `"canary"`, "sex", `"canary"`, "language", `"canary"`)
-	_, fields := decodeRecord(data)
+	_, fields := decodeRecord(data, reference.EmbeddedOccupations())
 	if len(fields) < 10 {
 		t.Fatalf("only %d faults: %v", len(fields), fields)
 	}
@@ -186,9 +191,9 @@ func TestReasonsNeverQuoteValues(t *testing.T) {
 }
 
 func TestAbsentFieldsStay(t *testing.T) {
-	rec, _ := decodeRecord([]byte(goodRecord))
+	rec, _ := decodeRecord([]byte(goodRecord), reference.EmbeddedOccupations())
 	stored := Candidate{}.with(rec)
-	patch, fields := decodeRecord([]byte(`{"national_id":"01234567","phone":"98 765 432","licences":[]}`))
+	patch, fields := decodeRecord([]byte(`{"national_id":"01234567","phone":"98 765 432","licences":[]}`), reference.EmbeddedOccupations())
 	if fields != nil {
 		t.Fatal(fields)
 	}
@@ -257,9 +262,10 @@ func TestIdentities(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte(goodRecord))
 	f.Add([]byte(`{"rows":[]}`))
+	f.Add([]byte(`{"competences":["100023","100023","x",""]}`))
 	f.Add([]byte(`{"licences":["b",null],"occupations":[null],"family_name":"\u200f"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rec, fields := decodeRecord(data)
+		rec, fields := decodeRecord(data, reference.EmbeddedOccupations())
 		if (rec == nil) == (fields == nil) {
 			t.Fatal("neither a record nor a reason")
 		}
@@ -280,7 +286,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, fields := decodeRecord(shown)
+		again, fields := decodeRecord(shown, reference.EmbeddedOccupations())
 		if fields != nil {
 			t.Fatalf("what was accepted is refused when it comes back: %v", fields)
 		}

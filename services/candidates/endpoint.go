@@ -252,7 +252,7 @@ func card(d *docstore.Doc[Candidate]) Card {
 			FamilyNameAR: text(c.FamilyNameAR), GivenNameAR: text(c.GivenNameAR), Sex: text(c.Sex),
 			BirthDate: text(c.BirthDate), Governorate: text(c.Governorate), Email: text(c.Email), Phone: text(c.Phone),
 			Language: text(c.Language), Diploma: text(c.Diploma), Occupations: c.Occupations, Languages: c.Languages,
-			Licences: c.Licences, From: text(c.From), To: text(c.To), Schemes: c.Schemes, Regions: c.Regions, Consents: c.Consents,
+			Licences: c.Licences, Competences: c.Competences, From: text(c.From), To: text(c.To), Schemes: c.Schemes, Regions: c.Regions, Consents: c.Consents,
 		},
 	}
 }

@@ -37,9 +37,12 @@ type house struct {
 
 func newHouse(t testing.TB) *house { return newHouseOn(t, nil) }
 
-func newHouseOn(t testing.TB, client *bus.Client) *house {
+func newHouseOn(t testing.TB, client *bus.Client) *house { return newHouseIn(t, t.TempDir(), client) }
+
+// newHouseIn is a house with a data directory that holds something already.
+func newHouseIn(t testing.TB, dir string, client *bus.Client) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), clock: runtimetest.NewClock(testNow), log: &runtimetest.Log{}}
+	h := &house{t: t, dir: dir, clock: runtimetest.NewClock(testNow), log: &runtimetest.Log{}}
 	var err error
 	if h.store, err = docstore.Open(t.Context(), "sqlite:"+filepath.Join(h.dir, "candidates.db")); err != nil {
 		t.Fatal(err)

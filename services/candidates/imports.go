@@ -13,6 +13,7 @@ import (
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 	"masar.local/pkg/docstore"
+	"masar.local/pkg/reference"
 )
 
 // Limits of an import: rows of one request, and how many people are written at
@@ -66,7 +67,7 @@ func (r *Rows) UnmarshalJSON(data []byte) error {
 
 // decodeRecord reads one record and reports everything that is wrong with it.
 // Empty texts count as not given: in a list an empty cell says nothing.
-func decodeRecord(data []byte) (*Record, []api.Field) {
+func decodeRecord(data []byte, jobs *reference.Occupations) (*Record, []api.Field) {
 	rec := &Record{}
 	if err := api.Decode(data, rec); err != nil {
 		var problem *api.Error
@@ -80,7 +81,7 @@ func decodeRecord(data []byte) (*Record, []api.Field) {
 		return nil, []api.Field{{Path: "", Code: "malformed", Reason: detail}}
 	}
 	rec.dropBlanks()
-	if fields := rec.clean(); len(fields) > 0 {
+	if fields := rec.clean(jobs); len(fields) > 0 {
 		return nil, fields
 	}
 	return rec, nil
@@ -157,7 +158,7 @@ func (s *service) Place(ctx context.Context, record []byte) (RowResult, error) {
 
 // read decodes a row and finds out under which identities to look for the person.
 func (s *service) read(raw []byte, now time.Time) (row, []api.Field) {
-	rec, fields := decodeRecord(raw)
+	rec, fields := decodeRecord(raw, s.jobs)
 	if fields != nil {
 		return row{}, fields
 	}

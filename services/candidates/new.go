@@ -19,9 +19,13 @@ func New(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	jobs, err := reference.Load(p.DataDir)
+	if err != nil {
+		return nil, err
+	}
 	// store -> service -> endpoints -> transports; the router checks the
 	// permission, traces and measures each endpoint, the service the scope.
-	service, err := NewService(ctx, p.Store, ring, reference.Schemes(), p.Log, p.Now)
+	service, err := NewService(ctx, p.Store, ring, reference.Schemes(), jobs, p.Log, p.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,7 @@ type service struct {
 	collections
 	vault   vault
 	schemes reference.SchemeSet
+	jobs    *reference.Occupations
 	log     *slog.Logger
 	now     func() time.Time
 }
@@ -69,7 +70,8 @@ type service struct {
 var _ Service = (*service)(nil)
 
 // NewService opens the collections and checks that the keyring is the store's.
-func NewService(ctx context.Context, e docstore.Engine, ring *Keyring, schemes reference.SchemeSet, log *slog.Logger, now func() time.Time) (Service, error) {
+// Where jobs know competences, people have none but these.
+func NewService(ctx context.Context, e docstore.Engine, ring *Keyring, schemes reference.SchemeSet, jobs *reference.Occupations, log *slog.Logger, now func() time.Time) (Service, error) {
 	c, err := openCollections(ctx, e)
 	if err != nil {
 		return nil, err
@@ -77,7 +79,7 @@ func NewService(ctx context.Context, e docstore.Engine, ring *Keyring, schemes r
 	if err := ring.claim(ctx, c.keys, now().UTC()); err != nil {
 		return nil, err
 	}
-	return &service{collections: c, vault: vault{ring: ring, keys: c.keys}, schemes: schemes, log: log, now: now}, nil
+	return &service{collections: c, vault: vault{ring: ring, keys: c.keys}, schemes: schemes, jobs: jobs, log: log, now: now}, nil
 }
 
 // clock is now, to the millisecond that stores keep.
@@ -87,7 +89,7 @@ func (s *service) clock() time.Time { return s.now().UTC().Truncate(time.Millise
 func (s *service) Register(ctx context.Context, req RegisterRequest) (Card, error) {
 	who, now := access.From(ctx), s.clock()
 	rec := &req.Record
-	fields := rec.clean()
+	fields := rec.clean(s.jobs)
 	c := Candidate{}.with(rec)
 	if fields = append(fields, c.check(now)...); len(fields) > 0 {
 		return Card{}, api.Invalid(once(fields)...)
@@ -308,7 +310,7 @@ func (s *service) Update(ctx context.Context, req UpdateRequest) (Card, error) {
 		return Card{}, err
 	}
 	who, now, rec := access.From(ctx), s.clock(), &req.Record
-	fields := rec.clean()
+	fields := rec.clean(s.jobs)
 	if _, err := s.visible(ctx, req.ID); err != nil {
 		return Card{}, err
 	}

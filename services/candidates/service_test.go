@@ -19,6 +19,7 @@ import (
 	"masar.local/pkg/access"
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/event"
+	"masar.local/pkg/reference"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 )
 
@@ -84,6 +85,42 @@ func TestPersonFromRegistrationToUpdate(t *testing.T) {
 	}
 	if u, ok := events[1].Data.(*candidatesv1.CandidateUpdated); !ok || u.GetProfile().GetDiplomaLevel() != "bac" || len(u.GetProfile().GetLicences()) != 0 || !events[1].OccurredAt.Equal(testNow.Add(time.Hour)) {
 		t.Errorf("second event %v", events[1])
+	}
+}
+
+// With the whole of ROME, a person has no competence that is not in it; others
+// learn of the competences, and of nothing when they stay the same.
+func TestCompetences(t *testing.T) {
+	dir := t.TempDir()
+	rome := &reference.Occupations{
+		Version: "999-test", Jobs: map[string]reference.Job{"A1401": {Code: "A1401", LabelFR: "x", Parent: "A1401"}},
+		Items: map[string]string{"100023": "Abattre un arbre", "125000": "Tailler"},
+	}
+	if err := rome.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	h := newHouseIn(t, dir, nil)
+	me := h.as(access.Admin)
+	refused := h.want(422, me, "POST", peoplePath, variant(t, "competences", `["100023","100024"]`))
+	if want := `{"path":"competences[1]","code":"unknown","reason":"not a competence of ROME 999-test"}`; !bytes.Contains(refused.body, []byte(want)) {
+		t.Errorf("an unknown competence is answered %s", refused.body)
+	}
+	row := h.want(200, me, "POST", importPath, `{"rows":[`+string(variant(t, "competences", `["100024"]`))+`]}`)
+	if !bytes.Contains(row.body, []byte(`"outcome":"refused"`)) || !bytes.Contains(row.body, []byte(`"path":"competences[0]"`)) {
+		t.Errorf("a row with an unknown competence is answered %s", row.body)
+	}
+
+	id := h.register()
+	next := variant(t, "competences", `["100023"]`)
+	h.want(200, me, "PUT", peoplePath+"/"+id, next, "If-Match", `"1"`)
+	h.want(200, me, "PUT", peoplePath+"/"+id, next, "If-Match", `"2"`)
+	h.want(200, me, "POST", importPath, `{"rows":[`+string(variant(t, "competences", ""))+`]}`) // not given: they stay
+	var told []string
+	for _, e := range h.events(id) {
+		told = append(told, strings.Join(e.Data.(interface{ GetProfile() *candidatesv1.Profile }).GetProfile().GetCompetences(), "+"))
+	}
+	if got := strings.Join(told, ", "); got != "100023+125000, 100023" {
+		t.Errorf("others hear of %s", got)
 	}
 }
 
