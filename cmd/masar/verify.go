@@ -144,7 +144,8 @@ type tally struct {
 
 type offerState struct {
 	seq    int64
-	closed bool // for good, whatever is updated or filled late
+	closed bool  // whatever is updated or filled late
+	said   int64 // the last event that opened or closed it
 	left   float64
 }
 
@@ -179,9 +180,15 @@ func (t *tally) add(line runtime.JournalLine) {
 		}
 	case "masar.candidates.v1.PathwayExited":
 		t.exited++
-	case "masar.employers.v1.OfferOpened", "masar.employers.v1.OfferUpdated", "masar.employers.v1.PostFilled", "masar.employers.v1.OfferClosed":
+	case "masar.employers.v1.OfferOpened", "masar.employers.v1.OfferUpdated", "masar.employers.v1.PostFilled",
+		"masar.employers.v1.PostReleased", "masar.employers.v1.OfferClosed":
 		o := t.offers[line.Key]
-		o.closed = o.closed || kind == "masar.employers.v1.OfferClosed"
+		switch kind {
+		case "masar.employers.v1.OfferOpened", "masar.employers.v1.PostReleased", "masar.employers.v1.OfferClosed":
+			if line.Seq > o.said {
+				o.said, o.closed = line.Seq, kind == "masar.employers.v1.OfferClosed"
+			}
+		}
 		if line.Seq > o.seq {
 			o.seq, o.left = line.Seq, max(data.Terms.Posts-data.Terms.Filled, 0)
 		}

@@ -31,6 +31,7 @@ const (
 	OfferOpened         Kind = "offer_opened"
 	OfferUpdated        Kind = "offer_updated"
 	PostFilled          Kind = "post_filled"
+	PostReleased        Kind = "post_released"
 	OfferClosed         Kind = "offer_closed"
 	DecisionRecorded    Kind = "decision_recorded"
 	MessageSent         Kind = "message_sent"
@@ -46,7 +47,7 @@ type source struct {
 // sources are the topics that are folded.
 var sources = []source{
 	{event.TopicCandidates, []Kind{CandidateRegistered, CandidateUpdated, PathwayOpened, StageEntered, PathwayExited, PathwayCompleted}},
-	{event.TopicEmployers, []Kind{EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, OfferClosed}},
+	{event.TopicEmployers, []Kind{EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, PostReleased, OfferClosed}},
 	{event.TopicMatching, []Kind{DecisionRecorded}},
 	{event.TopicNotifications, []Kind{MessageSent, MessageFailed}},
 }
@@ -85,7 +86,8 @@ type Codes struct {
 	Exit          string `bson:"exit,omitempty" json:"exit,omitempty"`
 	Decision      string `bson:"decision,omitempty" json:"decision,omitempty"`
 	Reason        string `bson:"reason,omitempty" json:"reason,omitempty"`
-	Actor         string `bson:"actor,omitempty" json:"actor,omitempty"` // a role
+	Actor         string `bson:"actor,omitempty" json:"actor,omitempty"`           // a role
+	RefusedBy     string `bson:"refused_by,omitempty" json:"refused_by,omitempty"` // candidate, employer or programme
 	Status        string `bson:"status,omitempty" json:"status,omitempty"`
 	Region        string `bson:"region,omitempty" json:"region,omitempty"`
 	Rome          string `bson:"rome,omitempty" json:"rome,omitempty"`
@@ -110,6 +112,7 @@ var codeFields = map[string]func(*Codes) *string{
 	"decision":       func(c *Codes) *string { return &c.Decision },
 	"reason":         func(c *Codes) *string { return &c.Reason },
 	"actor":          func(c *Codes) *string { return &c.Actor },
+	"refused_by":     func(c *Codes) *string { return &c.RefusedBy },
 	"status":         func(c *Codes) *string { return &c.Status },
 	"region":         func(c *Codes) *string { return &c.Region },
 	"rome":           func(c *Codes) *string { return &c.Rome },
@@ -247,6 +250,9 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 			f.Kind = OfferUpdated // the post was counted when it was filled
 		}
 		f.terms(d.GetTerms())
+	case *employersv1.PostReleased:
+		f.Kind = PostReleased
+		f.terms(d.GetTerms())
 	case *employersv1.OfferClosed:
 		f.Kind = OfferClosed
 		f.terms(d.GetTerms())
@@ -255,6 +261,7 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 		f.Kind, f.Person, f.Offer = DecisionRecorded, d.GetCandidateId(), d.GetOfferId()
 		f.Codes.Decision = coded(d.GetKind())
 		f.Codes.Actor = coded(d.GetActor())
+		f.Codes.RefusedBy, f.Codes.Reason = coded(d.GetRefusedBy()), coded(d.GetReason())
 	case *notificationsv1.MessageSent:
 		f.Kind, f.Person = MessageSent, d.GetCandidateId()
 		f.message(d)
@@ -279,7 +286,7 @@ const maxID = 512
 
 func (f *Fact) aboutSomebody() bool {
 	switch f.Kind {
-	case EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, OfferClosed:
+	case EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, PostReleased, OfferClosed:
 		return false
 	}
 	return true

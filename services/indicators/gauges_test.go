@@ -113,6 +113,8 @@ masar_kpi_posts_open=8
 masar_kpi_posts_open_by_region{region="76"}=8
 masar_kpi_posts_open_by_scheme{scheme="soin"}=8
 masar_kpi_posts_open_by_sector{sector="soin"}=8
+masar_kpi_posts_released=0
+masar_kpi_refusals=0
 masar_kpi_stage_days=20
 masar_kpi_stage_days_by_scheme_stage{scheme="agri",stage="P02"}=10
 masar_kpi_stage_days_by_scheme_stage{scheme="agri",stage="P04"}=36.75

@@ -247,6 +247,59 @@ func TestFiguresByHand(t *testing.T) {
 	}
 }
 
+// TestReleasedPostsByHand follows an offer of two posts: both filled in January and
+// so closed, one given back in February and filled again in March. Another is
+// withdrawn, and a post given back afterwards does not open it.
+func TestReleasedPostsByHand(t *testing.T) {
+	s := newStory(t)
+	s.add("2026-01-05 08:00", "o1", &employersv1.OfferOpened{Terms: terms("agri", 2, 0)})
+	s.add("2026-01-10 08:00", "o1", &employersv1.PostFilled{Terms: terms("agri", 2, 1), DecisionId: "d1"})
+	s.add("2026-01-11 08:00", "o1", &employersv1.PostFilled{Terms: terms("agri", 2, 2), DecisionId: "d2"})
+	s.add("2026-01-11 08:00", "o1", &employersv1.OfferClosed{Terms: terms("agri", 2, 2), Reason: "filled"})
+	s.add("2026-02-03 08:00", "o1", &employersv1.PostReleased{Terms: terms("agri", 2, 1), DecisionId: "d1"})
+	s.add("2026-03-04 08:00", "o1", &employersv1.PostFilled{Terms: terms("agri", 2, 2), DecisionId: "d3"})
+	s.add("2026-03-04 08:00", "o1", &employersv1.OfferClosed{Terms: terms("agri", 2, 2), Reason: "filled"})
+	s.add("2026-01-05 08:00", "o2", &employersv1.OfferOpened{Terms: terms("agri", 3, 0)})
+	s.add("2026-01-12 08:00", "o2", &employersv1.PostFilled{Terms: terms("agri", 3, 1), DecisionId: "d4"})
+	s.add("2026-02-01 08:00", "o2", &employersv1.OfferClosed{Terms: terms("agri", 3, 1), Reason: "withdrawn"})
+	s.add("2026-02-09 08:00", "o2", &employersv1.PostReleased{Terms: terms("agri", 3, 0), DecisionId: "d4"})
+	s.add("2026-02-01 08:00", "o2", &employersv1.OfferClosed{Terms: terms("agri", 3, 0), Reason: "withdrawn"})
+	s.add("2026-02-03 08:00", "c1", &matchingv1.DecisionRecorded{CandidateId: "amel", OfferId: "o1", Kind: "refused", RefusedBy: "candidate", Reason: "LIEU", HeldBy: "d1"})
+	s.add("2026-02-04 08:00", "c2", &matchingv1.DecisionRecorded{CandidateId: "badr", OfferId: "o1", Kind: "refused", RefusedBy: "employer", Reason: "NON_PRECISE"})
+	s.add("2026-02-09 08:00", "c3", &matchingv1.DecisionRecorded{CandidateId: "badr", OfferId: "o2", Kind: "no_show", HeldBy: "d4"})
+	columns, facts := columnsOf(t, s.events)
+	defs, _ := Embedded()
+	for _, c := range []struct {
+		code string
+		by   []string
+		want string
+	}{
+		{"posts_open", nil, "2026-01 = 2; 2026-02 = 1; 2026-03 = 0"},
+		{"offers_open", nil, "2026-01 = 1; 2026-02 = 1; 2026-03 = 0"},
+		{"offers_received", nil, "2026-01 = 2; 2026-02 = 0; 2026-03 = 0"},
+		{"posts_filled", nil, "2026-01 = 3; 2026-02 = 0; 2026-03 = 1"},
+		{"posts_released", []string{"scheme"}, "2026-02 agri = 2"},
+		{"decisions", []string{"decision"}, "2026-02 no_show = 1; 2026-02 refused = 2"},
+		{"refusals", []string{"refused_by", "reason"}, "2026-02 candidate LIEU = 1; 2026-02 employer NON_PRECISE = 1"},
+	} {
+		d, ok := defs.Get(c.code)
+		if !ok {
+			t.Fatalf("no indicator %s", c.code)
+		}
+		q := Query{Grain: Month, By: c.by, Today: "2026-03-31"}
+		cells, err := columns.View().Cells(d, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(lines(cells), "; "); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.code, got, c.want)
+		}
+		if diff := Compare(d, q, cells, Recount(d, Dimensions(), slices.Values(facts), q)); len(diff) > 0 {
+			t.Errorf("%s: the recount differs: %v", c.code, diff)
+		}
+	}
+}
+
 // TestLateCorrectionSupersedes shows that the aggregate's own order decides, not
 // the dates: the pathway was moved to P05, then that date was corrected to be
 // before the move to P04, which it still follows.

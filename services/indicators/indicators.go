@@ -68,6 +68,12 @@ func Dimensions() []Dimension {
 		reference.SectorAgriculture, reference.SectorCare, reference.SectorTransport, reference.SectorIndustry,
 		reference.SectorHospitality, reference.SectorClothing, reference.SectorOther,
 	}
+	var reasons []string
+	for _, r := range reference.Refusals() {
+		reasons = append(reasons, r.Code)
+	}
+	slices.Sort(reasons)
+	reasons = slices.Compact(reasons)
 	var regions []string
 	for _, r := range reference.Regions() {
 		regions = append(regions, r.Code)
@@ -82,9 +88,9 @@ func Dimensions() []Dimension {
 		{Code: "from_stage", LabelFR: "Étape quittée", LabelAR: "المرحلة السابقة", LabelEN: "Stage left", Codes: stages},
 		{Code: "exit", LabelFR: "Motif de sortie", LabelAR: "سبب الخروج", LabelEN: "Exit", Protected: true, Codes: exits},
 		{Code: "placement", LabelFR: "Placement", LabelAR: "الإلحاق بالعمل", LabelEN: "Placement", Codes: []string{"yes", "no"}},
-		{Code: "decision", LabelFR: "Décision", LabelAR: "القرار", LabelEN: "Decision", Codes: []string{
-			reference.DecisionShortlisted, reference.DecisionInterview, reference.DecisionHired, reference.DecisionRefused,
-		}},
+		{Code: "decision", LabelFR: "Décision", LabelAR: "القرار", LabelEN: "Decision", Codes: reference.Decisions()},
+		{Code: "refused_by", LabelFR: "Refus par", LabelAR: "الرفض من طرف", LabelEN: "Refused by", Codes: reference.RefusalBy()},
+		{Code: "reason", LabelFR: "Motif de refus", LabelAR: "سبب الرفض", LabelEN: "Reason of refusal", Protected: true, Codes: reasons},
 		{Code: "region", LabelFR: "Région (France)", LabelAR: "الجهة (فرنسا)", LabelEN: "Region (France)", Codes: regions},
 		{Code: "rome", LabelFR: "Métier (ROME)", LabelAR: "المهنة", LabelEN: "Occupation (ROME)"},
 		{Code: "contract", LabelFR: "Contrat", LabelAR: "العقد", LabelEN: "Contract"},

@@ -38,6 +38,8 @@ func history(t *rapid.T) []Fact {
 			f.Codes.Placement = code("placement", "yes", "no")
 			f.Codes.Exit = code("exit", "DESISTEMENT", "REFUS_VISA")
 			f.Codes.Decision = code("decision", "hired", "refused")
+			f.Codes.RefusedBy = code("refused by", "candidate", "employer")
+			f.Codes.Reason = code("reason", "LIEU", "AUTRE")
 			f.Codes.Language = code("language", "fr", "ar")
 			if rapid.Bool().Draw(t, "stays") {
 				stay := rapid.Int64Range(0, 90*86400).Draw(t, "stay")
