@@ -258,6 +258,15 @@ func TestFields(t *testing.T) {
 		{"Permis", "non", ``},
 		{"Permis", "oui", "!licence"},
 		{"Permis", "Z", "!licence"},
+		{"Compétences", "100023; 100063|125000", `"competences":["100023","100063","125000"]`},
+		{"Compétences (OGR)", "100023, 100063 / 100023", `"competences":["100023","100063"]`},
+		{"الكفاءات", "١٠٠٠٢٣؛ 100063", `"competences":["100023","100063"]`},
+		{"OGR", "1.00023E5", `"competences":["100023"]`},
+		{"Codes OGR 2", "100023 - Abattre, débiter un arbre de 20 m | 100063: Tailler les arbres", `"competences":["100023","100063"]`},
+		{"Compétences", "néant", ``},
+		{"Compétences", "conduite de tracteur; 100023", `~competence "competences":["100023"]`},
+		{"Compétences", "0100023", "~competence"},
+		{"Compétences", " ; | ", ``},
 		{"Disponible du", "١/٢/٢٠٢٧", `"available_from":"2027-02-01"`},
 		{"Disponible du", "2027/02/01", `"available_from":"2027-02-01"`},
 		{"Disponible du", "01-02-2027", `"available_from":"2027-02-01"`},
@@ -577,6 +586,7 @@ func FuzzCandidatesCSV(f *testing.F) {
 	for _, seed := range []string{
 		"", head, head + "\nA,B,01/01/1990,Sfax\n", head + "\n\"A\n\"\"B\",C,٠١/٠١/١٩٩٠,صفاقس\n\"", "Nom;Prénom\t\"x\n",
 		"\xff\xfeN\x00", "Nom,Pr\xe9nom,Date de naissance,Gouvernorat\n\xc9\xc9\xc9\xc9,b,1/1/1990,Sfax",
+		head + ",Compétences\na,b,1/1/1990,71,\"100023 - x, y|1e5;٣;z\"\n",
 		head + ",Permis,Métier,Expérience,CIN,Téléphone,Français,Consentements\na,b,1/1/1990,71,B+C,A1401/x,\"2 ans;3\",1e7,+1,b1,tous\n",
 	} {
 		f.Add([]byte(seed))

@@ -198,6 +198,14 @@ var columns = []column{
 		},
 	},
 	{
+		field: "competences", what: "competences", many: true, read: readCompetences,
+		names: []string{
+			"Compétences", "Compétence", "Compétences (OGR)", "Compétences ROME", "Code OGR", "Codes OGR", "OGR", "competences",
+			"Competencies", "Skills", "Skill codes", "OGR code", "OGR codes",
+			"الكفاءات", "المهارات", "الكفايات",
+		},
+	},
+	{
 		field: "available_from", what: "first day available", read: readDate(func(b *builder) *string { return &b.AvailableFrom }),
 		names: []string{
 			"Disponible du", "Disponible à partir du", "Disponible dès le", "Disponibilité", "Date de disponibilité", "Disponibilité du", "available_from",

@@ -404,6 +404,38 @@ func readLicences(b *builder, c *cell) *fault {
 	return nil
 }
 
+// readCompetences reads OGR codes, each alone or before its label: "100023;
+// 100063", "100023 - Abattre un arbre | 100063". What is none is text in somebody's
+// own words: it is told and not kept, and the row is used all the same.
+func readCompetences(b *builder, c *cell) *fault {
+	if none[reference.Fold(c.text)] {
+		return nil
+	}
+	var found, other []string
+	for _, part := range strings.FieldsFunc(digits(c.text), func(r rune) bool { return strings.ContainsRune(";|؛", r) }) {
+		words := strings.FieldsFunc(part, func(r rune) bool { return r == ' ' || r == ',' || r == '،' || r == '/' })
+		switch {
+		case len(words) == 0:
+			continue
+		case strings.ContainsFunc(part, unicode.IsLetter):
+			words = words[:1] // a label may hold commas and numbers
+		}
+		for _, word := range words {
+			if code, ok := reference.ItemCode(strings.TrimRight(whole(word), ":.-–")); ok {
+				found = append(found, code)
+			} else {
+				other = append(other, clip(strings.TrimSpace(part)))
+				break
+			}
+		}
+	}
+	b.Competences = union(b.Competences, found)
+	if len(other) > 0 {
+		return warn("competence", "%q is not the OGR code of a ROME competence, such as 100023: not kept", strings.Join(other, "; "))
+	}
+	return nil
+}
+
 var schemeNames = sync.OnceValue(func() map[string]string {
 	names := map[string]string{}
 	for _, s := range reference.Schemes().All() {

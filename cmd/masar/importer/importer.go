@@ -64,6 +64,7 @@ type Candidate struct {
 	Occupations   []Occupation `json:"occupations,omitempty"`
 	Languages     []Language   `json:"languages,omitempty"`
 	Licences      []string     `json:"licences,omitempty"`
+	Competences   []string     `json:"competences,omitempty"` // OGR codes of ROME items
 	AvailableFrom string       `json:"available_from,omitempty"`
 	AvailableTo   string       `json:"available_to,omitempty"`
 	Schemes       []string     `json:"schemes,omitempty"`
