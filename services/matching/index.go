@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"container/heap"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/oklog/ulid/v2"
@@ -67,7 +66,7 @@ func (x *Index) PutSeeker(id string, version int64, s *Seeker) {
 	if x.hasPerson(id, version) {
 		return
 	}
-	e := &personEntry{id: id, version: version, seq: s.Seq, stamp: stamp(s), person: x.rules.Person(s)}
+	e := &personEntry{id: id, version: version, seq: s.Seq, stamp: s.Stamp(), person: x.rules.Person(s)}
 	e.at = make([]int32, len(e.person.Occupations))
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -472,15 +471,6 @@ func (x *Index) Pairs(offers []string, ask Ask, visit func(offer, candidate stri
 	}
 	slices.SortFunc(people, bySeen)
 	return people, posted
-}
-
-// stamp tells apart the states of a person's document.
-func stamp(s *Seeker) uint64 {
-	h := fnv(14695981039346656037, strconv.FormatInt(s.Seq, 10))
-	for i := range s.Pathways {
-		h = fnv(h, "/"+s.Pathways[i].ID+"/"+strconv.FormatInt(s.Pathways[i].Seq, 10))
-	}
-	return h
 }
 
 // top keeps the k best. Equal scores are ordered by a hash of seed and id: by
