@@ -162,7 +162,7 @@ func TestTextsAreWhole(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range append(slices.Clone(Kinds), PartOccupation, PartLanguage, PartAvailability, PartWishes) {
+	for _, name := range append(slices.Clone(Kinds), PartOccupation, PartCompetences, PartLanguage, PartAvailability, PartWishes, PartPast) {
 		if l := Label(name); l.FR == name || l.AR == "" {
 			t.Errorf("%s has no label", name)
 		}

@@ -248,7 +248,7 @@ func TestStepsKeepWhatTheyWereMadeFrom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if step.CandidateSeq != 7 || step.OfferSeq != 9 || step.Score != 825 || len(step.Parts) != 4 ||
+	if step.CandidateSeq != 7 || step.OfferSeq != 9 || step.Score != 800 || len(step.Parts) != 6 ||
 		step.Weights != PresentWeights().Version || step.Reference != "test" || step.PathwayID != id(900) {
 		t.Errorf("step %+v", step)
 	}

@@ -148,7 +148,7 @@ type CandidatesAnswer struct {
 type AnswerBasis struct {
 	Seq       int64  `json:"seq"`               // last event of whom or what was asked about
 	AsOf      string `json:"as_of"`             // the day that availability is judged on
-	Weights   string `json:"weights_version"`   // of weights.yaml
+	Weights   string `json:"weights_version"`   // of the weights
 	Reference string `json:"reference_version"` // of the list of occupations
 	Seed      string `json:"seed"`              // orders equal scores
 }
@@ -279,6 +279,9 @@ type CaseView struct {
 func scored(m *Match) Scored {
 	s := Scored{Score: m.Score}
 	for _, p := range m.Parts {
+		if p.Weight == 0 { // not a part in this version of the weights
+			continue
+		}
 		label, why := Label(p.Name), p.Why.Text()
 		s.Parts = append(s.Parts, PartView{p.Name, label.FR, label.AR, p.Value, p.Weight, why.FR, why.AR})
 	}

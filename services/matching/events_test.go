@@ -104,7 +104,7 @@ func TestOverKafka(t *testing.T) {
 			t.Errorf("event %+v", e)
 		}
 		if d.GetKind() != want || d.GetOfferId() != offer || d.GetCandidateId() != who || d.GetPathwayId() != way || d.GetActor() != "counsellor" ||
-			d.GetScore() == 0 || len(d.GetParts()) != 4 || d.GetWeightsVersion() == "" || d.GetDecisionId() == "" {
+			d.GetScore() == 0 || len(d.GetParts()) != 6 || d.GetWeightsVersion() == "" || d.GetDecisionId() == "" {
 			t.Errorf("decision %v", d)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,14 +27,24 @@ func at(day string) time.Time {
 }
 
 // jobs is a small list of occupations: A1401 and A1444 are one family, and from
-// A1210 one may move to A1401.
+// A1210 one may move to A1401. Of the competences 1 is on all sheets, 2 on two, the
+// others on one.
 var jobs = &reference.Occupations{Version: "test", Jobs: map[string]reference.Job{
-	"A1401": {Code: "A1401", Parent: "A1401", Mobility: []string{"A1402"}},
-	"A1444": {Code: "A1444", Parent: "A1401"},
-	"A1210": {Code: "A1210", Parent: "A1210", Mobility: []string{"A1401"}},
-	"A1402": {Code: "A1402", Parent: "A1402"},
+	"A1401": {Code: "A1401", Parent: "A1401", Mobility: []string{"A1402"}, Items: items("1", "2", "*3", "4")},
+	"A1444": {Code: "A1444", Parent: "A1401", Items: items("1", "2", "5")},
+	"A1210": {Code: "A1210", Parent: "A1210", Mobility: []string{"A1401"}, Items: items("1", "6")},
+	"A1402": {Code: "A1402", Parent: "A1402", Items: items("1", "*7")},
 	"J1501": {Code: "J1501", Parent: "J1501"},
 }}
+
+// items are competences of a sheet; a star marks a core one.
+func items(codes ...string) (out []reference.Item) {
+	for _, code := range codes {
+		name, core := strings.CutPrefix(code, "*")
+		out = append(out, reference.Item{Code: name, Core: core})
+	}
+	return out
+}
 
 func testRules() *Rules { return NewRules(PresentWeights(), reference.Schemes(), jobs) }
 
@@ -87,6 +98,7 @@ func dataDir(t testing.TB, sub string) string {
 
 var (
 	romes = []string{"A1401", "A1444", "A1210", "A1402", "J1501", "X9999"}
+	ogrs  = []string{"1", "2", "3", "4", "5", "6", "7", "8", "300000", "not a code"}
 	tongs = []string{"fr", "ar", "en"}
 	cefrs = []string{"", "A1", "A2", "B1", "B2", "C1", "C2"}
 	govs  = []string{"", "TN-11", "TN-71", "TN-81"}
@@ -112,6 +124,7 @@ func genSeeker(t *rapid.T) *Seeker {
 		AvailableFrom: rapid.SampledFrom(days).Draw(t, "from"), AvailableTo: rapid.SampledFrom(days).Draw(t, "to"),
 		Consents: some(t, []string{ConsentMatching, ConsentMatching, ConsentDisclosure, "statistics"}, 4, "consents"),
 	}
+	s.Competences = some(t, ogrs, 4, "competences")
 	for _, rome := range some(t, romes, 3, "occupations") {
 		s.Occupations = append(s.Occupations, Occupation{rome, rapid.Int32Range(-1, 100).Draw(t, "months")})
 	}
@@ -142,6 +155,9 @@ func genOffer(t *rapid.T) *Offer {
 	}
 	for _, category := range some(t, []string{"B", "C"}, 1, "licence needs") {
 		o.Licences = append(o.Licences, LicenceNeed{category, rapid.Bool().Draw(t, "licence required")})
+	}
+	for _, code := range some(t, ogrs, 2, "competence needs") {
+		o.Competences = append(o.Competences, CompetenceNeed{code, rapid.Bool().Draw(t, "competence required")})
 	}
 	return o
 }

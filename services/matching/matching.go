@@ -10,7 +10,11 @@
 package matching
 
 import (
+	"cmp"
+	mathbits "math/bits"
 	"slices"
+	"strconv"
+	"sync"
 	"time"
 	"unique"
 
@@ -73,6 +77,7 @@ type Profile struct {
 	Occupations []Experience // each ROME code once
 	Languages   []Level      // each language once, at its best level
 	Licences    []string
+	Competences []Item   // in order, each once
 	From, To    Day      // available from, to; 0: no limit
 	Schemes     []string // wished schemes; none: any
 	Regions     []string // wished regions; none: any
@@ -83,6 +88,16 @@ type Profile struct {
 type Experience struct {
 	Rome   string
 	Months int32
+}
+
+// Item is a competence of ROME: the number that is its OGR code.
+type Item uint32
+
+// itemOf reads an OGR code; false when it is none.
+func itemOf(code string) (Item, bool) {
+	code, ok := reference.ItemCode(code)
+	n, err := strconv.ParseUint(code, 10, 32)
+	return Item(n), ok && err == nil
 }
 
 // Level is a language that the person knows.
@@ -129,10 +144,22 @@ type Demand struct {
 	Experience int32 // months asked for, 0 when none
 	Languages  []Need
 	Licences   []string // required categories
-	Start, End Day      // 0: not stated; End also 0 for an open-ended contract
+	// Wanted are the competences that count for the offer: those that it names, or
+	// else those of its occupation's sheet. Asked says which.
+	Wanted     []Wanted // by item, each once
+	Asked      bool
+	Enough     int64            // the weight of them that counts as all; at least 1
+	Past       map[string]int32 // how near past occupations are, in thousandths; those not in it are 0
+	Start, End Day              // 0: not stated; End also 0 for an open-ended contract
 	Open       bool
 	Left       int  // posts not filled
 	Suspended  bool // the employer is
+}
+
+// Wanted is a competence and its weight.
+type Wanted struct {
+	Item   Item
+	Weight int32
 }
 
 // Near is an occupation that fits an offer, and how near it is.
@@ -166,6 +193,11 @@ type Rules struct {
 	schemes   reference.SchemeSet
 	accepts   map[string][]Near
 	stages    map[stageKey]stageRule
+
+	sheets map[string][]Wanted // competences of each occupation's sheet, by item
+	having map[Item][]string   // the occupations on whose sheets a competence is
+	listed int                 // how many occupations have competences
+	near   sync.Map            // see nearTo: from the code of an occupation to map[string]int32
 }
 
 type stageKey struct{ scheme, version, stage string }
@@ -194,6 +226,7 @@ func NewRules(w *Weights, schemes reference.SchemeSet, jobs *reference.Occupatio
 			r.stages[stageKey{s.Code, s.Version, stage}] = rule
 		}
 	}
+	r.readSheets(jobs)
 	families := map[string][]string{}
 	for _, code := range jobs.Codes() {
 		families[jobs.Jobs[code].Parent] = append(families[jobs.Jobs[code].Parent], code)
@@ -210,6 +243,94 @@ func NewRules(w *Weights, schemes reference.SchemeSet, jobs *reference.Occupatio
 		}
 	}
 	return r
+}
+
+// readSheets weighs the competences of every occupation.
+func (r *Rules) readSheets(jobs *reference.Occupations) {
+	r.sheets, r.having = map[string][]Wanted{}, map[Item][]string{}
+	for _, code := range jobs.Codes() {
+		for _, i := range jobs.Jobs[code].Items {
+			if item, ok := itemOf(i.Code); ok {
+				r.having[item] = append(r.having[item], intern(code))
+			}
+		}
+		if len(jobs.Jobs[code].Items) > 0 {
+			r.listed++
+		}
+	}
+	for _, code := range jobs.Codes() {
+		var sheet []Wanted
+		for _, i := range jobs.Jobs[code].Items {
+			if item, ok := itemOf(i.Code); ok {
+				sheet = append(sheet, Wanted{item, r.weigh(item, i.Core, r.Weights.Competences.Core)})
+			}
+		}
+		if len(sheet) > 0 {
+			r.sheets[code] = ordered(sheet)
+		}
+	}
+}
+
+// weigh gives the weight of a competence: one for each time that the number of
+// sheets can be halved until only those are left that have it, and one; times
+// the factor when it is a special one.
+func (r *Rules) weigh(item Item, special bool, factor int32) int32 {
+	weight := int32(mathbits.Len(uint(r.listed / max(1, len(r.having[item])))))
+	weight = 1000 * max(1, weight)
+	if special {
+		weight = weight / 1000 * factor
+	}
+	return weight
+}
+
+// ordered puts wanted competences in order, each once, at its highest weight.
+func ordered(list []Wanted) []Wanted {
+	slices.SortFunc(list, func(a, b Wanted) int { return cmp.Or(cmp.Compare(a.Item, b.Item), cmp.Compare(b.Weight, a.Weight)) })
+	return slices.CompactFunc(list, func(a, b Wanted) bool { return a.Item == b.Item })
+}
+
+func weightOf(list []Wanted) (sum int64) {
+	for _, w := range list {
+		sum += int64(w.Weight)
+	}
+	return sum
+}
+
+// nearTo says of every occupation near another one how near it is: the share of
+// the other's competences, by weight, that its own sheet has too; and at least
+// what the weights say for one of the same family or with a known move. Without
+// competences only families and moves are left.
+func (r *Rules) nearTo(rome string) map[string]int32 {
+	if have, ok := r.near.Load(rome); ok {
+		return have.(map[string]int32)
+	}
+	shared := map[string]int64{}
+	for _, w := range r.sheets[rome] {
+		for _, other := range r.having[w.Item] {
+			shared[other] += int64(w.Weight)
+		}
+	}
+	all := max(1, weightOf(r.sheets[rome]))
+	out := map[string]int32{}
+	for other, weight := range shared {
+		if value := int32(weight * 1000 / all); value >= r.Weights.Past.Least {
+			out[other] = value
+		}
+	}
+	for _, n := range r.accepts[rome] {
+		switch n.Kind {
+		case Family:
+			out[n.Rome] = max(out[n.Rome], r.Weights.Past.Family)
+		case Mobility:
+			out[n.Rome] = max(out[n.Rome], r.Weights.Past.Mobility)
+		}
+	}
+	out[rome] = 1000
+	if len(out) == 1 {
+		return out // whatever code an offer may have is not kept
+	}
+	have, _ := r.near.LoadOrStore(rome, out)
+	return have.(map[string]int32)
 }
 
 func (r *Rules) accept(offer, candidate string, kind Nearness) {
@@ -238,6 +359,13 @@ func (r *Rules) Person(s *Seeker) Person {
 		Matching:    slices.Contains(s.Consents, ConsentMatching),
 		Disclosure:  slices.Contains(s.Consents, ConsentDisclosure),
 	}
+	for _, code := range s.Competences {
+		if item, ok := itemOf(code); ok {
+			p.Competences = append(p.Competences, item)
+		}
+	}
+	slices.Sort(p.Competences)
+	p.Competences = slices.Compact(p.Competences)
 	for _, o := range s.Occupations {
 		if i := slices.IndexFunc(p.Occupations, func(e Experience) bool { return e.Rome == o.Rome }); i >= 0 {
 			p.Occupations[i].Months = max(p.Occupations[i].Months, o.Months)
@@ -269,8 +397,22 @@ func (r *Rules) Demand(o *Offer, suspended bool) Demand {
 		Start: ParseDay(o.StartsOn), End: ParseDay(o.EndsOn),
 		Open: o.Open, Left: max(0, int(o.Posts)-int(o.Filled)), Suspended: suspended,
 	}
+	d.Wanted, d.Enough = r.sheets[o.Rome], weightOf(r.sheets[o.Rome])*int64(r.Weights.Competences.Enough)/1000
+	if len(o.Competences) > 0 {
+		d.Wanted, d.Asked = nil, true
+		for _, c := range o.Competences {
+			if item, ok := itemOf(c.Code); ok {
+				d.Wanted = append(d.Wanted, Wanted{item, r.weigh(item, c.Required, r.Weights.Competences.Required)})
+			}
+		}
+		d.Wanted = ordered(d.Wanted)
+		d.Enough = weightOf(d.Wanted)
+	}
+	d.Enough = max(1, d.Enough)
 	if o.Rome == "" {
 		d.Accepts = nil // nobody's occupation is "", and an offer that names none fits nobody
+	} else if r.Weights.Parts.Past > 0 {
+		d.Past = r.nearTo(o.Rome)
 	}
 	if d.End == 0 && d.Start != 0 && o.Months > 0 {
 		d.End = d.Start.AddMonths(int(min(o.Months, longestContract)))

@@ -1,10 +1,12 @@
 package matching
 
 import (
-	_ "embed"
+	"cmp"
+	"embed"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -20,9 +22,11 @@ type Weights struct {
 	// Parts are what each part counts for; they add up to 1000.
 	Parts struct {
 		Occupation   int32 `yaml:"occupation"`
+		Competences  int32 `yaml:"competences"`
 		Language     int32 `yaml:"language"`
 		Availability int32 `yaml:"availability"`
 		Wishes       int32 `yaml:"wishes"`
+		Past         int32 `yaml:"past"`
 	} `yaml:"parts"`
 	Occupation struct {
 		Exact      int32 `yaml:"exact"`
@@ -31,6 +35,12 @@ type Weights struct {
 		Floor      int32 `yaml:"floor"`
 		FullMonths int32 `yaml:"full_months"`
 	} `yaml:"occupation"`
+	Competences struct {
+		None     int32 `yaml:"none"`
+		Core     int32 `yaml:"core"`
+		Required int32 `yaml:"required"`
+		Enough   int32 `yaml:"enough"`
+	} `yaml:"competences"`
 	Language struct {
 		Reached int32 `yaml:"reached"`
 		Above   int32 `yaml:"above"`
@@ -47,21 +57,57 @@ type Weights struct {
 		Scheme int32 `yaml:"scheme"`
 		None   int32 `yaml:"none"`
 	} `yaml:"wishes"`
+	Past struct {
+		Family   int32 `yaml:"family"`
+		Mobility int32 `yaml:"mobility"`
+		Least    int32 `yaml:"least"`
+	} `yaml:"past"`
 
 	unasked []Need // the language taken when an offer names none
 }
 
-//go:embed weights.yaml
-var weightsFile []byte
+//go:embed weights/*.yaml
+var weightsFiles embed.FS
 
-// PresentWeights are the weights that are part of the program.
+// presentWeights is the version that new scores are made with.
+const presentWeights = "2026-2"
+
+// PresentWeights are the weights that new scores are made with.
 func PresentWeights() *Weights {
-	w, err := ParseWeights(weightsFile)
+	w, err := WeightsVersion(presentWeights)
 	if err != nil {
 		// Compiled in and tested: this cannot happen in a binary that passed its tests.
 		panic(err)
 	}
 	return w
+}
+
+// WeightsVersion gives a version of the weights, the present or a past one; an
+// error that names those there are when it is none of them.
+func WeightsVersion(version string) (*Weights, error) {
+	known := WeightsVersions()
+	if !slices.Contains(known, version) {
+		return nil, fmt.Errorf("matching: weights of version %q are not part of this program, which has %s", version, strings.Join(known, ", "))
+	}
+	data, err := weightsFiles.ReadFile("weights/" + version + ".yaml")
+	if err != nil {
+		return nil, fmt.Errorf("matching: weights of version %q: %w", version, err)
+	}
+	return ParseWeights(data)
+}
+
+// WeightsVersions lists the versions of the weights that are part of the
+// program, the oldest first.
+func WeightsVersions() []string {
+	files, err := weightsFiles.ReadDir("weights")
+	if err != nil {
+		panic(err) // compiled in
+	}
+	var out []string
+	for _, f := range files { // in the order of their names
+		out = append(out, strings.TrimSuffix(f.Name(), ".yaml"))
+	}
+	return out
 }
 
 // ParseWeights reads weights from YAML, strictly, and checks them.
@@ -75,7 +121,7 @@ func ParseWeights(data []byte) (*Weights, error) {
 	if strings.TrimSpace(w.Version) == "" {
 		fault("version is missing")
 	}
-	if sum := w.Parts.Occupation + w.Parts.Language + w.Parts.Availability + w.Parts.Wishes; sum != 1000 {
+	if sum := w.Parts.Occupation + w.Parts.Competences + w.Parts.Language + w.Parts.Availability + w.Parts.Wishes + w.Parts.Past; sum != 1000 {
 		fault("parts add up to %d, want 1000", sum)
 	}
 	if sum := w.Wishes.Region + w.Wishes.Scheme; sum != 1000 {
@@ -84,6 +130,8 @@ func ParseWeights(data []byte) (*Weights, error) {
 	for name, v := range map[string]int32{
 		"parts.occupation": w.Parts.Occupation, "parts.language": w.Parts.Language,
 		"parts.availability": w.Parts.Availability, "parts.wishes": w.Parts.Wishes,
+		"parts.competences": w.Parts.Competences, "parts.past": w.Parts.Past,
+		"competences.none": w.Competences.None, "past.family": w.Past.Family, "past.mobility": w.Past.Mobility, "past.least": w.Past.Least,
 		"occupation.exact": w.Occupation.Exact, "occupation.family": w.Occupation.Family,
 		"occupation.mobility": w.Occupation.Mobility, "occupation.floor": w.Occupation.Floor,
 		"language.reached": w.Language.Reached, "language.above": w.Language.Above,
@@ -96,6 +144,17 @@ func ParseWeights(data []byte) (*Weights, error) {
 	if w.Occupation.FullMonths < 1 || w.Availability.Horizon < 1 {
 		fault("occupation.full_months and availability.horizon must be at least 1")
 	}
+	// A version without these parts has no figures for them.
+	if w.Parts.Competences > 0 {
+		for name, v := range map[string]int32{"core": w.Competences.Core, "required": w.Competences.Required} {
+			if v < 1000 || v > 10_000 {
+				fault("competences.%s is %d, want 1000 to 10000", name, v)
+			}
+		}
+		if w.Competences.Enough < 1 || w.Competences.Enough > 1000 {
+			fault("competences.enough is %d, want 1 to 1000", w.Competences.Enough)
+		}
+	}
 	rank, ok := reference.CEFR(w.Language.Default.CEFR)
 	if !ok || w.Language.Default.Code == "" {
 		fault("language.default must be a language code and a CEFR level")
@@ -107,9 +166,11 @@ func ParseWeights(data []byte) (*Weights, error) {
 // Names of the parts of a score.
 const (
 	PartOccupation   = "occupation"
+	PartCompetences  = "competences"
 	PartLanguage     = "language"
 	PartAvailability = "availability"
 	PartWishes       = "wishes"
+	PartPast         = "past"
 )
 
 // Part is one named part of a score.
@@ -120,8 +181,9 @@ type Part struct {
 	Why    Reason
 }
 
-// Parts are the parts of one score, in the order in which they are shown.
-type Parts [4]Part
+// Parts are the parts of one score, in the order in which they are shown. A part
+// that the version of the weights does not have weighs 0 and is not shown.
+type Parts [6]Part
 
 // Total is the score in thousandths: the parts' weighted mean, rounded down.
 func (p *Parts) Total() int32 {
@@ -137,14 +199,22 @@ func (p *Parts) Total() int32 {
 func Score(w *Weights, d *Demand, p *Profile, today Day) Parts {
 	parts := Parts{
 		{Name: PartOccupation, Weight: w.Parts.Occupation},
+		{Name: PartCompetences, Weight: w.Parts.Competences},
 		{Name: PartLanguage, Weight: w.Parts.Language},
 		{Name: PartAvailability, Weight: w.Parts.Availability},
 		{Name: PartWishes, Weight: w.Parts.Wishes},
+		{Name: PartPast, Weight: w.Parts.Past},
 	}
 	parts[0].Value, parts[0].Why = occupationPart(w, d, p)
-	parts[1].Value, parts[1].Why = languagePart(w, d, p)
-	parts[2].Value, parts[2].Why = availabilityPart(w, d, p, today)
-	parts[3].Value, parts[3].Why = wishesPart(w, d, p)
+	if w.Parts.Competences > 0 {
+		parts[1].Value, parts[1].Why = competencesPart(w, d, p)
+	}
+	parts[2].Value, parts[2].Why = languagePart(w, d, p)
+	parts[3].Value, parts[3].Why = availabilityPart(w, d, p, today)
+	parts[4].Value, parts[4].Why = wishesPart(w, d, p)
+	if w.Parts.Past > 0 {
+		parts[5].Value, parts[5].Why = pastPart(d, p)
+	}
 	return parts
 }
 
@@ -152,29 +222,78 @@ func Score(w *Weights, d *Demand, p *Profile, today Day) Parts {
 // experience.
 func occupationPart(w *Weights, d *Demand, p *Profile) (best int32, why Reason) {
 	why = Reason{Key: "occupation_none", A: d.Rome}
-	full := w.Occupation.FullMonths
-	if d.Experience > 0 {
-		full = d.Experience
-	}
 	for _, near := range d.Accepts {
-		var worth int32
-		key := ""
-		switch near.Kind {
-		case Exact:
-			worth, key = w.Occupation.Exact, "part_exact"
-		case Family:
-			worth, key = w.Occupation.Family, "part_family"
-		case Mobility:
-			worth, key = w.Occupation.Mobility, "part_mobility"
-		}
 		for _, have := range p.Occupations {
 			if have.Rome != near.Rome {
 				continue
 			}
-			grown := w.Occupation.Floor + int32(int64(1000-w.Occupation.Floor)*int64(min(have.Months, full))/int64(full))
-			if value := worth * grown / 1000; value > best {
-				best, why = value, Reason{Key: key, A: have.Rome, B: d.Rome, N: have.Months}
+			if value := experience(w, d, w.worth(near.Kind), have.Months); value > best {
+				best, why = value, Reason{Key: "part_" + string(near.Kind), A: have.Rome, B: d.Rome, N: have.Months}
 			}
+		}
+	}
+	return best, why
+}
+
+// worth of an occupation by its nearness to the offer's.
+func (w *Weights) worth(kind Nearness) int32 {
+	switch kind {
+	case Exact:
+		return w.Occupation.Exact
+	case Family:
+		return w.Occupation.Family
+	case Mobility:
+		return w.Occupation.Mobility
+	}
+	return 0
+}
+
+// experience is what an occupation of some worth counts for after some months.
+func experience(w *Weights, d *Demand, worth, months int32) int32 {
+	full := w.Occupation.FullMonths
+	if d.Experience > 0 {
+		full = d.Experience
+	}
+	grown := w.Occupation.Floor + int32(int64(1000-w.Occupation.Floor)*int64(min(months, full))/int64(full))
+	return worth * grown / 1000
+}
+
+// competencesPart: which of the competences wanted the person has declared, by
+// their weights. Where nothing is declared or nothing wanted the value is in
+// the middle, and declaring more never lowers it.
+func competencesPart(w *Weights, d *Demand, p *Profile) (int32, Reason) {
+	if len(d.Wanted) == 0 {
+		return w.Competences.None, Reason{Key: "part_competences_unasked", A: d.Rome}
+	}
+	if len(p.Competences) == 0 {
+		return w.Competences.None, Reason{Key: "part_competences_none"}
+	}
+	found, weight := int32(0), int64(0)
+	for _, item := range p.Competences {
+		if i, ok := slices.BinarySearchFunc(d.Wanted, item, func(w Wanted, i Item) int { return cmp.Compare(w.Item, i) }); ok {
+			found++
+			weight += int64(d.Wanted[i].Weight)
+		}
+	}
+	why := Reason{Key: yesNo(d.Asked, "part_competences_named", "part_competences_sheet"), A: d.Rome, B: strconv.Itoa(len(d.Wanted)), N: found}
+	return competences(w, d, weight), why
+}
+
+// competences is what a weight of competences counts for.
+func competences(w *Weights, d *Demand, weight int64) int32 {
+	return w.Competences.None + int32(int64(1000-w.Competences.None)*min(weight, d.Enough)/d.Enough)
+}
+
+// pastPart: how much of the offer's sheet the person has met at work, in the
+// nearest of the occupations that they have exercised.
+func pastPart(d *Demand, p *Profile) (best int32, why Reason) {
+	why = Reason{Key: "part_past_none"}
+	for _, have := range p.Occupations {
+		if have.Months == 0 {
+			continue
+		}
+		if value := d.Past[have.Rome]; value > best || why.A == "" {
+			best, why = max(best, value), Reason{Key: "part_past", A: have.Rome, B: d.Rome, N: value / 10}
 		}
 	}
 	return best, why

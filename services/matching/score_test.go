@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"masar.local/pkg/reference"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 )
 
@@ -31,6 +32,31 @@ func TestScoreParts(t *testing.T) {
 			s.Occupations = []Occupation{{"A1401", 0}, {"A1444", 24}}
 		}, PartOccupation, 800},
 		{"none that fits", func(s *Seeker, _ *Offer) { s.Occupations = nil }, PartOccupation, 0},
+
+		// The sheet weighs 1000 + 2000 + 2 x 3000 + 3000 = 12000; 300 of 1000 are enough: 3600.
+		{"nothing declared", func(*Seeker, *Offer) {}, PartCompetences, 500},
+		{"what everybody has", func(s *Seeker, _ *Offer) { s.Competences = []string{"1"} }, PartCompetences, 638},
+		{"what few have", func(s *Seeker, _ *Offer) { s.Competences = []string{"2"} }, PartCompetences, 777},
+		{"what nobody else has", func(s *Seeker, _ *Offer) { s.Competences = []string{"4"} }, PartCompetences, 916},
+		{"a core one", func(s *Seeker, _ *Offer) { s.Competences = []string{"3"} }, PartCompetences, 1000},
+		{"twice the same", func(s *Seeker, _ *Offer) { s.Competences = []string{"1", "1"} }, PartCompetences, 638},
+		{"others", func(s *Seeker, _ *Offer) { s.Competences = []string{"5", "99", "x"} }, PartCompetences, 500},
+		{"a sheet without any", func(s *Seeker, o *Offer) { s.Competences = []string{"1"}; o.Rome = "J1501" }, PartCompetences, 500},
+		// Named by the offer: 2 x 3000 required, and 1000.
+		{"the required one of two", func(s *Seeker, o *Offer) {
+			s.Competences, o.Competences = []string{"5"}, []CompetenceNeed{{"5", true}, {"1", false}}
+		}, PartCompetences, 928},
+		{"the other", func(s *Seeker, o *Offer) {
+			s.Competences, o.Competences = []string{"1"}, []CompetenceNeed{{"5", true}, {"1", false}}
+		}, PartCompetences, 571},
+
+		{"the same work", func(*Seeker, *Offer) {}, PartPast, 1000},
+		{"never worked", func(s *Seeker, _ *Offer) { s.Occupations[0].Months = 0 }, PartPast, 0},
+		{"work of the family", func(s *Seeker, _ *Offer) { s.Occupations[0].Rome = "A1444" }, PartPast, 600},
+		{"work with a move to it", func(s *Seeker, _ *Offer) { s.Occupations[0].Rome = "A1210" }, PartPast, 400},
+		{"work with something in common", func(s *Seeker, _ *Offer) { s.Occupations[0].Rome = "A1402" }, PartPast, 83},
+		{"work with more in common than the floor", func(_ *Seeker, o *Offer) { o.Rome = "A1444" }, PartPast, 600},
+		{"work of another kind", func(s *Seeker, _ *Offer) { s.Occupations[0].Rome = "J1501" }, PartPast, 0},
 
 		{"a level above", func(*Seeker, *Offer) {}, PartLanguage, 750},
 		{"just reached", func(s *Seeker, _ *Offer) { s.Languages[1].CEFR = "A1" }, PartLanguage, 500},
@@ -75,9 +101,87 @@ func TestScoreParts(t *testing.T) {
 func TestTotalIsTheWeightedMean(t *testing.T) {
 	p, d := testRules().Person(aSeeker()), testRules().Demand(anOffer(), false)
 	parts := Score(PresentWeights(), &d, &p.Profile, today)
-	// 750 x 0.45 + 750 x 0.25 + 1000 x 0.15 + 1000 x 0.15
+	// 750 x 0.3 + 500 x 0.15 + 750 x 0.2 + 1000 x 0.125 + 1000 x 0.125 + 1000 x 0.1
+	if got := parts.Total(); got != 800 {
+		t.Errorf("total %d, want 800", got)
+	}
+}
+
+// What was scored with a past version can be scored with it again.
+func TestPastVersionsOfWeights(t *testing.T) {
+	versions := WeightsVersions()
+	if versions[len(versions)-1] != PresentWeights().Version {
+		t.Errorf("versions %v, present %s", versions, PresentWeights().Version)
+	}
+	for _, v := range versions {
+		if w, err := WeightsVersion(v); err != nil || w.Version != v {
+			t.Errorf("weights/%s.yaml: version %q, error %v", v, w.Version, err)
+		}
+	}
+	if _, err := WeightsVersion("1999-1"); err == nil || !strings.Contains(err.Error(), "1999-1") || !strings.Contains(err.Error(), "2026-1") {
+		t.Errorf("an unknown version: %v", err)
+	}
+	w, err := WeightsVersion("2026-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := NewRules(w, reference.Schemes(), jobs)
+	s := aSeeker()
+	s.Competences = []string{"1", "3"}
+	p, d := rules.Person(s), rules.Demand(anOffer(), false)
+	parts := Score(w, &d, &p.Profile, today)
+	// 750 x 0.45 + 750 x 0.25 + 1000 x 0.15 + 1000 x 0.15, and nothing else
 	if got := parts.Total(); got != 825 {
 		t.Errorf("total %d, want 825", got)
+	}
+	if shown := scored(&Match{Parts: parts}).Parts; len(shown) != 4 {
+		t.Errorf("%d parts are shown, want the four of that version", len(shown))
+	}
+}
+
+// To declare one competence more never lowers a score.
+func TestScoreIsMonotoneInCompetences(t *testing.T) {
+	rules := testRules()
+	rapid.Check(t, func(t *rapid.T) {
+		s, d := genSeeker(t), rules.Demand(genOffer(t), false)
+		p := rules.Person(s)
+		s.Competences = append(s.Competences, rapid.SampledFrom(ogrs).Draw(t, "more"))
+		more := rules.Person(s)
+		before, after := Score(rules.Weights, &d, &p.Profile, today), Score(rules.Weights, &d, &more.Profile, today)
+		if after.Total() < before.Total() {
+			t.Fatalf("%v: %d; %v: %d", p.Competences, before.Total(), more.Competences, after.Total())
+		}
+	})
+}
+
+// Over the whole of ROME: every sheet has competences, rare ones weigh more, and
+// what is near by them is plausible.
+func TestCompetencesOverTheWholeOfROME(t *testing.T) {
+	all, err := reference.ImportROME(dataDir(t, "rome"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := NewRules(PresentWeights(), reference.Schemes(), all)
+	for code := range all.Jobs {
+		if d := rules.Demand(&Offer{Rome: code}, false); len(d.Wanted) == 0 || d.Past[code] != 1000 {
+			t.Errorf("%s: %d competences, nearness to itself %d", code, len(d.Wanted), d.Past[code])
+		}
+	}
+	few, many := Item(0), Item(0)
+	for item, on := range rules.having {
+		if many == 0 || len(on) > len(rules.having[many]) {
+			many = item
+		}
+		if len(on) == 1 {
+			few = item
+		}
+	}
+	if rare, common := rules.weigh(few, false, 0), rules.weigh(many, false, 0); rare != 11_000 || common != 1000 {
+		t.Errorf("a competence of one sheet of 1584 weighs %d, one of %d weighs %d; want 11000 and 1000", rare, len(rules.having[many]), common)
+	}
+	near := rules.nearTo("A1401")
+	if near["A1402"] <= near["M1805"] {
+		t.Errorf("to A1401 (growing crops) A1402 is as near as %d, M1805 (computing) %d", near["A1402"], near["M1805"])
 	}
 }
 
@@ -219,13 +323,18 @@ func TestWhoSomebodyIsMovesNothing(t *testing.T) {
 }
 
 func TestWeightsAreChecked(t *testing.T) {
-	good := string(weightsFile)
+	data, err := weightsFiles.ReadFile("weights/" + presentWeights + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := string(data)
 	for name, bad := range map[string]string{
-		"parts do not add up": strings.Replace(good, "occupation: 450", "occupation: 449", 1),
+		"parts do not add up": strings.Replace(good, "occupation: 300", "occupation: 299", 1),
 		"negative":            strings.Replace(good, "floor: 500", "floor: -1", 1),
-		"no version":          strings.Replace(good, `version: "2026-1"`, `version: ""`, 1),
+		"no version":          strings.Replace(good, `version: "2026-2"`, `version: ""`, 1),
 		"unknown field":       good + "\nluck: 3\n",
 		"no level":            strings.Replace(good, "cefr: A2", "cefr: Z9", 1),
+		"weight of core":      strings.Replace(good, "core: 2000", "core: 0", 1),
 		"not YAML":            "{",
 	} {
 		if bad == good {
@@ -238,10 +347,20 @@ func TestWeightsAreChecked(t *testing.T) {
 }
 
 func FuzzParseWeights(f *testing.F) {
-	f.Add(weightsFile)
+	for _, version := range WeightsVersions() {
+		data, err := weightsFiles.ReadFile("weights/" + version + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Add([]byte("version: 1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if w, err := ParseWeights(data); err == nil && w.Parts.Occupation+w.Parts.Language+w.Parts.Availability+w.Parts.Wishes != 1000 {
+		w, err := ParseWeights(data)
+		if err != nil {
+			return
+		}
+		if p := w.Parts; p.Occupation+p.Competences+p.Language+p.Availability+p.Wishes+p.Past != 1000 {
 			t.Errorf("accepted weights that do not add up: %+v", w.Parts)
 		}
 	})

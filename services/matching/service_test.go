@@ -78,7 +78,7 @@ func TestShortlist(t *testing.T) {
 		}
 	}
 	first := got.Candidates[0]
-	if first.CandidateID != id(2) || first.Rank != 1 || first.Seq != 2 || first.Score <= got.Candidates[1].Score || len(first.Parts) != 4 {
+	if first.CandidateID != id(2) || first.Rank != 1 || first.Seq != 2 || first.Score <= got.Candidates[1].Score || len(first.Parts) != 6 {
 		t.Errorf("first is %+v", first)
 	}
 	for _, part := range first.Parts {
@@ -247,7 +247,7 @@ func TestDecisionsOverHTTP(t *testing.T) {
 	if err := json.Unmarshal(first, &d); err != nil {
 		t.Fatal(err)
 	}
-	if d.CandidateID != who || d.PathwayID != id(901) || d.Kind != Shortlisted || d.Stage != "P04" || d.Actor != "counsellor" || d.Score == 0 || len(d.Parts) != 4 {
+	if d.CandidateID != who || d.PathwayID != id(901) || d.Kind != Shortlisted || d.Stage != "P04" || d.Actor != "counsellor" || d.Score == 0 || len(d.Parts) != 6 {
 		t.Errorf("decision %+v", d)
 	}
 	if status, again := r.post(r.replica, counsellor, offer, who, Shortlisted, "key-1"); status != http.StatusCreated || !bytes.Equal(first, again) {

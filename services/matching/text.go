@@ -66,9 +66,16 @@ var texts = map[string]Text{
 	"dates_late":       {"disponible à partir du {from}, début le {to}", "متفرّغ من {from}، البداية في {to}"},
 	"dates_over":       {"disponible jusqu'au {from}, début le {to}", "متفرّغ إلى {from}، البداية في {to}"},
 
-	"part_exact":          {"métier demandé ({a}), expérience en mois : {n}", "المهنة المطلوبة ({a})، الخبرة بالأشهر: {n}"},
-	"part_family":         {"métier de la même famille ({a} pour {b}), expérience en mois : {n}", "مهنة من نفس العائلة ({a} عوضا عن {b})، الخبرة بالأشهر: {n}"},
-	"part_mobility":       {"métier proche ({a} pour {b}), expérience en mois : {n}", "مهنة قريبة ({a} عوضا عن {b})، الخبرة بالأشهر: {n}"},
+	"part_exact":               {"métier demandé ({a}), expérience en mois : {n}", "المهنة المطلوبة ({a})، الخبرة بالأشهر: {n}"},
+	"part_family":              {"métier de la même famille ({a} pour {b}), expérience en mois : {n}", "مهنة من نفس العائلة ({a} عوضا عن {b})، الخبرة بالأشهر: {n}"},
+	"part_mobility":            {"métier proche ({a} pour {b}), expérience en mois : {n}", "مهنة قريبة ({a} عوضا عن {b})، الخبرة بالأشهر: {n}"},
+	"part_competences_none":    {"aucune compétence déclarée", "لا كفايات مصرّح بها"},
+	"part_competences_unasked": {"aucune compétence connue pour le métier {a}", "لا كفايات معروفة للمهنة {a}"},
+	"part_competences_named":   {"compétences demandées par l'offre : {n} sur {b}", "الكفايات المطلوبة في العرض: {n} من {b}"},
+	"part_competences_sheet":   {"compétences de la fiche {a} : {n} sur {b}", "كفايات بطاقة المهنة {a}: {n} من {b}"},
+	"part_past":                {"a exercé {a}, proche de {b} à {n} %", "مارس {a}، وقربها من {b} بنسبة {n}٪"},
+	"part_past_none":           {"aucune expérience déclarée", "لا خبرة مصرّح بها"},
+
 	"part_language":       {"{lang} : niveau {c}, attendu {b}", "{lang}: المستوى {c}، المنتظر {b}"},
 	"part_language_none":  {"{lang} : non déclaré, attendu {b}", "{lang}: غير مصرّح بها، المنتظر {b}"},
 	"part_dates":          {"disponible du {from} au {to}", "متفرّغ من {from} إلى {to}"},
@@ -103,6 +110,8 @@ var labels = map[string]Text{
 	CondLicence:    {"permis", "رخصة السياقة"},
 	CondDates:      {"disponibilité", "التفرّغ"},
 
+	PartCompetences:  {"compétences", "الكفايات"},
+	PartPast:         {"proximité des métiers exercés", "قرب المهن السابقة"},
 	PartAvailability: {"disponibilité", "التفرّغ"},
 	PartWishes:       {"souhaits", "الرغبات"},
 
