@@ -81,7 +81,12 @@ func (c demoCmd) load(ctx context.Context, until time.Time) error {
 			schemes = append(schemes, s)
 		}
 	}
-	drawn := cohort.New(cohort.Config{People: c.People, Seed: c.Seed, Now: until}, schemes)
+	// Known here when the platform's own list is; elsewhere nobody has competences.
+	jobs, err := reference.Load(c.Data)
+	if err != nil {
+		return err
+	}
+	drawn := cohort.New(cohort.Config{People: c.People, Seed: c.Seed, Now: until, Jobs: jobs}, schemes)
 	d := &demo{cmd: c, client: client, until: until}
 	started := time.Now()
 

@@ -2,6 +2,7 @@ package employers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 	"masar.local/pkg/docstore"
+	"masar.local/pkg/reference"
 )
 
 // Endpoints are the use cases as typed go-kit endpoints; transports are built
@@ -186,21 +188,23 @@ func (r *OffersRequest) matches(o *Offer) bool {
 type OfferView struct {
 	ID string `json:"id"`
 	OfferRecord
-	Status      string     `json:"status"`
-	CloseReason string     `json:"close_reason,omitempty"`
-	PostsFilled int32      `json:"posts_filled"`
-	Fills       []Fill     `json:"fills,omitempty"`
-	Origin      string     `json:"origin"`
-	Sector      string     `json:"sector"`
-	Region      string     `json:"region,omitempty"`
-	PayMonth    *PayMonth  `json:"pay_month,omitempty"`
-	Published   *Published `json:"as_published,omitempty"`
-	Notes       []Note     `json:"notes,omitempty"`
-	OpenedAt    time.Time  `json:"opened_at"`
-	ClosedAt    *time.Time `json:"closed_at,omitempty"`
-	RecordedAt  time.Time  `json:"recorded_at"`
-	UpdatedAt   time.Time  `json:"updated_at"`
-	Version     int64      `json:"version"`
+	Status      string `json:"status"`
+	CloseReason string `json:"close_reason,omitempty"`
+	// EmployerSuspended: the employer is; an open offer is then proposed to nobody.
+	EmployerSuspended bool       `json:"employer_suspended,omitempty"`
+	PostsFilled       int32      `json:"posts_filled"`
+	Fills             []Fill     `json:"fills,omitempty"`
+	Origin            string     `json:"origin"`
+	Sector            string     `json:"sector"`
+	Region            string     `json:"region,omitempty"`
+	PayMonth          *PayMonth  `json:"pay_month,omitempty"`
+	Published         *Published `json:"as_published,omitempty"`
+	Notes             []Note     `json:"notes,omitempty"`
+	OpenedAt          time.Time  `json:"opened_at"`
+	ClosedAt          *time.Time `json:"closed_at,omitempty"`
+	RecordedAt        time.Time  `json:"recorded_at"`
+	UpdatedAt         time.Time  `json:"updated_at"`
+	Version           int64      `json:"version"`
 }
 
 // PayMonth is gross pay by the month, in euro cents: at the offer's own hours,
@@ -275,6 +279,35 @@ func viewOffer(d *docstore.Doc[Offer]) OfferView {
 	return v
 }
 
+// view shows offers as they stand, with what is known of their employers now.
+func (s *service) view(ctx context.Context, docs ...*docstore.Doc[Offer]) ([]OfferView, error) {
+	suspended := map[string]bool{}
+	views := make([]OfferView, 0, len(docs))
+	for _, d := range docs {
+		id := d.Body.Content.EmployerID
+		if _, known := suspended[id]; !known && id != "" {
+			e, err := s.employers.Get(ctx, id)
+			if err != nil && !errors.Is(err, docstore.ErrNotFound) {
+				return nil, err
+			}
+			suspended[id] = err == nil && e.Body.Status == StatusSuspended
+		}
+		v := viewOffer(d)
+		v.EmployerSuspended = suspended[id]
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+// viewOne is view of one offer.
+func (s *service) viewOne(ctx context.Context, d *docstore.Doc[Offer]) (OfferView, error) {
+	views, err := s.view(ctx, d)
+	if err != nil {
+		return OfferView{}, err
+	}
+	return views[0], nil
+}
+
 // brief leaves out what a list does not need.
 func (v OfferView) brief() OfferView {
 	v.Description, v.Published, v.Notes, v.Fills = "", nil, nil, nil
@@ -305,6 +338,7 @@ func (c *Content) record() OfferRecord {
 			r.Licences = append(r.Licences, LicenceRecord{Category: l.Category, Required: l.Required})
 		}
 	}
+	r.Competences = c.competences()
 	return r
 }
 
@@ -314,7 +348,7 @@ func (c *Content) record() OfferRecord {
 func (c Content) editedTo(edit Content, samePublication bool) Content {
 	was, is := c.record(), edit.record()
 	edit.SourceID, edit.RevisedAt = c.SourceID, c.RevisedAt
-	edit.NAF, edit.Training, edit.Skills = c.NAF, c.Training, c.Skills
+	edit.NAF, edit.Training = c.NAF, c.Training
 	if samePublication || was.PublishedOn == is.PublishedOn {
 		edit.PublishedAt = c.PublishedAt
 	}
@@ -341,6 +375,20 @@ func (c Content) editedTo(edit Content, samePublication bool) Content {
 	}
 	if slices.Equal(was.Licences, is.Licences) {
 		edit.Licences = c.Licences
+	}
+	if slices.Equal(was.Competences, is.Competences) {
+		edit.Skills = c.Skills
+	} else {
+		for i, s := range edit.Skills {
+			if at := slices.IndexFunc(c.Skills, func(have Skill) bool { return have.Code == s.Code }); at >= 0 {
+				edit.Skills[i].Text = c.Skills[at].Text
+			}
+		}
+		for _, s := range c.Skills {
+			if _, ok := reference.ItemCode(s.Code); !ok {
+				edit.Skills = append(edit.Skills, s) // a record has no place for it
+			}
+		}
 	}
 	edit.Notes = append(slices.Clone(c.Notes), edit.Notes...)
 	return edit

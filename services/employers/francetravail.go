@@ -2,6 +2,7 @@ package employers
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -226,12 +227,21 @@ func (f fields) needs(c *Content) {
 		}
 		c.Training = once(c.Training, t)
 	}
+	skills, words := 0, []string{}
 	for e := range f.each("competences") {
 		s := Skill{Code: e.text("code", maxCode), Text: e.text("libelle", maxLine), Required: e.required()}
 		if s.Code == "" && s.Text == "" {
 			continue
 		}
 		c.Skills = once(c.Skills, s)
+		skills++
+		if _, ok := reference.ItemCode(s.Code); !ok {
+			words = append(words, cmp.Or(s.Text, s.Code))
+		}
+	}
+	if len(words) > 0 {
+		f.notes.add("competences", "competence", strings.Join(words, "; "),
+			fmt.Sprintf("%d of %d have no OGR code of ROME; kept as text, and not matched", len(words), skills))
 	}
 }
 

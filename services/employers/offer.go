@@ -132,7 +132,7 @@ type Training struct {
 
 // Skill is one that the offer asks for.
 type Skill struct {
-	Code     string `bson:"code,omitempty" json:"code,omitempty"` // ROME
+	Code     string `bson:"code,omitempty" json:"code,omitempty"` // OGR code of a ROME item; as published, so not always one
 	Text     string `bson:"text" json:"text"`
 	Required bool   `bson:"required,omitempty" json:"required"`
 }
@@ -197,7 +197,28 @@ func (o *Offer) Terms() *employersv1.Terms {
 			t.Licences = append(t.Licences, &employersv1.LicenceNeed{Category: l.Category, Required: l.Required})
 		}
 	}
+	for _, s := range c.competences() {
+		t.Competences = append(t.Competences, &employersv1.CompetenceNeed{Code: s.Code, Required: s.Required})
+	}
 	return t
+}
+
+// competences are the skills that have an OGR code, sorted by it, each once: it
+// is required when it is so anywhere.
+func (c *Content) competences() []CompetenceRecord {
+	var out []CompetenceRecord
+	for _, s := range c.Skills {
+		code, ok := reference.ItemCode(s.Code)
+		if !ok {
+			continue
+		}
+		at, known := slices.BinarySearchFunc(out, code, func(have CompetenceRecord, code string) int { return strings.Compare(have.Code, code) })
+		if !known {
+			out = slices.Insert(out, at, CompetenceRecord{Code: code})
+		}
+		out[at].Required = out[at].Required || s.Required
+	}
+	return out
 }
 
 // filled counts the posts that are filled.
@@ -429,26 +450,27 @@ func (o *Offer) expires() time.Time {
 // inbound topic.
 type OfferRecord struct {
 	// Ref is the sender's own name for the offer; unique for its employer.
-	Ref              string           `json:"ref,omitempty"`
-	EmployerID       string           `json:"employer_id,omitempty"`
-	EmployerName     string           `json:"employer_name,omitempty"`
-	Title            string           `json:"title"`
-	Description      string           `json:"description,omitempty"`
-	ROME             string           `json:"rome"`
-	Scheme           string           `json:"scheme,omitempty"`   // by the rule when empty
-	Contract         string           `json:"contract,omitempty"` // CDI, CDD, SAI ...
-	ContractMonths   int32            `json:"contract_months,omitempty"`
-	Posts            int32            `json:"posts,omitempty"` // 1 when empty
-	Commune          string           `json:"commune,omitempty"`
-	Postcode         string           `json:"postcode,omitempty"`
-	Departement      string           `json:"departement,omitempty"`
-	ExperienceMonths int32            `json:"experience_months,omitempty"`
-	Languages        []LanguageRecord `json:"languages,omitempty"`
-	Licences         []LicenceRecord  `json:"licences,omitempty"`
-	HoursWeek        float64          `json:"hours_week,omitempty"`
-	Pay              *PayRecord       `json:"pay,omitempty"`
-	StartsOn         api.Date         `json:"starts_on,omitzero"`
-	EndsOn           api.Date         `json:"ends_on,omitzero"`
+	Ref              string             `json:"ref,omitempty"`
+	EmployerID       string             `json:"employer_id,omitempty"`
+	EmployerName     string             `json:"employer_name,omitempty"`
+	Title            string             `json:"title"`
+	Description      string             `json:"description,omitempty"`
+	ROME             string             `json:"rome"`
+	Scheme           string             `json:"scheme,omitempty"`   // by the rule when empty
+	Contract         string             `json:"contract,omitempty"` // CDI, CDD, SAI ...
+	ContractMonths   int32              `json:"contract_months,omitempty"`
+	Posts            int32              `json:"posts,omitempty"` // 1 when empty
+	Commune          string             `json:"commune,omitempty"`
+	Postcode         string             `json:"postcode,omitempty"`
+	Departement      string             `json:"departement,omitempty"`
+	ExperienceMonths int32              `json:"experience_months,omitempty"`
+	Languages        []LanguageRecord   `json:"languages,omitempty"`
+	Licences         []LicenceRecord    `json:"licences,omitempty"`
+	Competences      []CompetenceRecord `json:"competences,omitempty"`
+	HoursWeek        float64            `json:"hours_week,omitempty"`
+	Pay              *PayRecord         `json:"pay,omitempty"`
+	StartsOn         api.Date           `json:"starts_on,omitzero"`
+	EndsOn           api.Date           `json:"ends_on,omitzero"`
 	// PublishedOn is the day on which the offer was made; today when empty.
 	PublishedOn api.Date `json:"published_on,omitzero"`
 }
@@ -463,6 +485,12 @@ type LanguageRecord struct {
 // LicenceRecord is a driving licence that an offer asks for.
 type LicenceRecord struct {
 	Category string `json:"category"`
+	Required bool   `json:"required,omitempty"`
+}
+
+// CompetenceRecord is a competence that an offer asks for.
+type CompetenceRecord struct {
+	Code     string `json:"code"` // OGR code of a ROME item
 	Required bool   `json:"required,omitempty"`
 }
 
@@ -547,6 +575,10 @@ func (r *OfferRecord) content(now time.Time) (c Content, wrong []api.Field) {
 		add("languages", "length", "at most %d languages and licences", maxList)
 		return c, wrong
 	}
+	if len(r.Competences) > maxList {
+		add("competences", "length", "at most %d competences", maxList)
+		return c, wrong
+	}
 	for i, l := range r.Languages {
 		path := fmt.Sprintf("languages[%d]", i)
 		need := Language{Code: strings.ToLower(strings.TrimSpace(l.Code)), CEFR: strings.ToUpper(strings.TrimSpace(l.CEFR)), Required: l.Required}
@@ -564,6 +596,13 @@ func (r *OfferRecord) content(now time.Time) (c Content, wrong []api.Field) {
 			add(fmt.Sprintf("licences[%d].category", i), "licence", "a category of Directive 2006/126/EC expected, as in B or CE")
 		}
 		c.Licences = append(c.Licences, Licence{Category: category, Required: l.Required})
+	}
+	for i, s := range r.Competences {
+		code, ok := reference.ItemCode(s.Code)
+		if !ok {
+			add(fmt.Sprintf("competences[%d].code", i), "competence", "the OGR code of a ROME competence expected, digits only as in 100023")
+		}
+		c.Skills = append(c.Skills, Skill{Code: code, Required: s.Required})
 	}
 	c.classify()
 	return c, wrong

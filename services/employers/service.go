@@ -295,7 +295,7 @@ func (s *service) Offer(ctx context.Context, req IDRequest) (OfferView, error) {
 	if !sees(access.From(ctx), &d.Body) {
 		return OfferView{}, docstore.ErrNotFound
 	}
-	return viewOffer(d), nil
+	return s.viewOne(ctx, d)
 }
 
 // Offers implements Service.
@@ -311,9 +311,12 @@ func (s *service) Offers(ctx context.Context, req OffersRequest) (api.Page[Offer
 	if err != nil {
 		return api.Page[OfferView]{}, err
 	}
-	var items []OfferView
-	for _, d := range docs {
-		items = append(items, viewOffer(d).brief())
+	items, err := s.view(ctx, docs...)
+	if err != nil {
+		return api.Page[OfferView]{}, err
+	}
+	for i := range items {
+		items[i] = items[i].brief()
 	}
 	return api.NewPage(items, next), nil
 }
@@ -347,7 +350,7 @@ func (s *service) UpdateOffer(ctx context.Context, req UpdateOfferRequest) (Offe
 	if err != nil {
 		return OfferView{}, err
 	}
-	return viewOffer(d), nil
+	return s.viewOne(ctx, d)
 }
 
 // Close implements Service.
@@ -369,7 +372,7 @@ func (s *service) Close(ctx context.Context, req CloseRequest) (OfferView, error
 	if err != nil {
 		return OfferView{}, err
 	}
-	return viewOffer(d), nil
+	return s.viewOne(ctx, d)
 }
 
 // Fill implements Service.
@@ -398,7 +401,7 @@ func (s *service) Fill(ctx context.Context, req FillRequest) (OfferView, error) 
 	if err != nil {
 		return OfferView{}, err
 	}
-	return viewOffer(d), nil
+	return s.viewOne(ctx, d)
 }
 
 // Decision is a decision of matching that takes a post of an offer for a person,

@@ -213,7 +213,8 @@ func TestOfferRecordFaults(t *testing.T) {
 	r := OfferRecord{
 		ROME: "99", Scheme: "moon", Contract: "XXX", ContractMonths: -1, Posts: -2, Departement: "99", Postcode: "abc", ExperienceMonths: 9999,
 		HoursWeek: 100, Pay: &PayRecord{Period: "day"}, Languages: []LanguageRecord{{Code: "français", CEFR: "D1"}}, Licences: []LicenceRecord{{Category: "Q"}},
-		StartsOn: api.NewDate(2026, 5, 2), EndsOn: api.NewDate(2026, 5, 1), PublishedOn: api.NewDate(2030, 1, 1),
+		Competences: []CompetenceRecord{{Code: "100023"}, {Code: "Tailler"}},
+		StartsOn:    api.NewDate(2026, 5, 2), EndsOn: api.NewDate(2026, 5, 1), PublishedOn: api.NewDate(2030, 1, 1),
 	}
 	_, wrong := r.content(day)
 	var paths []string
@@ -222,11 +223,99 @@ func TestOfferRecordFaults(t *testing.T) {
 	}
 	slices.Sort(paths)
 	want := []string{
-		"contract", "contract_months", "departement", "ends_on", "experience_months", "hours_week", "languages[0].cefr", "languages[0].code",
+		"competences[1].code", "contract", "contract_months", "departement", "ends_on", "experience_months", "hours_week", "languages[0].cefr", "languages[0].code",
 		"licences[0].category", "pay.period", "postcode", "posts", "published_on", "rome", "scheme", "title",
 	}
 	if !slices.Equal(paths, want) {
 		t.Errorf("wrong are %v, want %v", paths, want)
+	}
+}
+
+// The competences of an offer: others hear of each once, what the source says in
+// words stays with the offer, and an edit replaces the codes only.
+func TestCompetencesOfAnOffer(t *testing.T) {
+	store := openStore(t)
+	s, ctx := newServiceOn(t, store, clock), officer(t)
+	res, err := s.Import(ctx, ImportRequest{Rows: Rows{minimal(t, map[string]any{"competences": []any{
+		map[string]any{"code": "125000", "libelle": "Tailler", "exigence": "S"},
+		map[string]any{"code": "100023", "libelle": "Abattre un arbre", "exigence": "S"},
+		map[string]any{"libelle": "sportif", "exigence": "E"},
+		map[string]any{"code": "100023", "libelle": "Abattre", "exigence": "E"},
+	}})}})
+	if err != nil || res.Rows[0].Outcome != OutcomeCreated {
+		t.Fatalf("imported: %+v, %v", res, err)
+	}
+	id := res.Rows[0].ID
+	asked := func() string {
+		var all []string
+		for _, c := range offer(t, s, id).Body.Terms().Competences {
+			all = append(all, fmt.Sprint(c.Code, " ", c.Required))
+		}
+		return strings.Join(all, ", ")
+	}
+	if got := asked(); got != "100023 true, 125000 false" {
+		t.Errorf("others hear of %s", got)
+	}
+	v, err := s.Offer(ctx, IDRequest{id})
+	if err != nil || len(v.Competences) != 2 || len(v.Published.Skills) != 4 {
+		t.Fatalf("shown as %+v, %v", v, err)
+	}
+	// Sent back, nothing changes; then one more is asked for, and one not any more.
+	update := func(r OfferRecord) {
+		t.Helper()
+		if v, err = s.UpdateOffer(ctx, UpdateOfferRequest{ID: id, IfMatch: v.ETag(), OfferRecord: r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(v.OfferRecord)
+	if n := offer(t, s, id).Seq; n != 1 || len(v.Published.Skills) != 4 {
+		t.Errorf("sent back, %d events, skills %+v", n, v.Published.Skills)
+	}
+	r := v.OfferRecord
+	r.Competences = []CompetenceRecord{{Code: "300425"}, {Code: "125000", Required: true}}
+	update(r)
+	if got := asked(); got != "125000 true, 300425 false" {
+		t.Errorf("after the edit others hear of %s", got)
+	}
+	want := []Skill{{Code: "300425"}, {Code: "125000", Text: "Tailler", Required: true}, {Text: "sportif", Required: true}}
+	if !slices.Equal(v.Published.Skills, want) {
+		t.Errorf("after the edit the skills are %+v, want %+v", v.Published.Skills, want)
+	}
+	if got := told(t, store, id); got != "OfferOpened 0, OfferUpdated 0" {
+		t.Errorf("others hear %s", got)
+	}
+}
+
+// Suspending an employer is for a time: its offers stay, and say so wherever they
+// are shown; reinstated, they are as they were.
+func TestOffersOfASuspendedEmployer(t *testing.T) {
+	s, ctx := newService(t, clock), officer(t)
+	employer, other := register(t, s, "Vergers", siretA), register(t, s, "Ruchers", siretB)
+	mine := post(t, s, func(r *OfferRecord) { r.EmployerID = employer })
+	post(t, s, func(r *OfferRecord) { r.EmployerID = other })
+	post(t, s, nil)
+	for version, status := range []string{StatusActive, StatusSuspended, StatusActive} {
+		if version > 0 {
+			record := EmployerRecord{LegalName: "Vergers", SIRET: siretA, Status: status}
+			if _, err := s.UpdateEmployer(ctx, UpdateEmployerRequest{ID: employer, IfMatch: fmt.Sprintf(`"%d"`, version), EmployerRecord: record}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		page, err := s.Offers(ctx, OffersRequest{Status: OfferOpen, Paging: api.Paging{Limit: 10}})
+		if err != nil || len(page.Items) != 3 {
+			t.Fatalf("%s: %d open offers, %v", status, len(page.Items), err)
+		}
+		for _, v := range page.Items {
+			if want := v.ID == mine && status == StatusSuspended; v.EmployerSuspended != want {
+				t.Errorf("%s: in the list, offer of %q is of a suspended employer: %v", status, v.EmployerID, v.EmployerSuspended)
+			}
+		}
+		if v, err := s.Offer(ctx, IDRequest{mine}); err != nil || v.Status != OfferOpen || v.EmployerSuspended != (status == StatusSuspended) {
+			t.Errorf("%s: the offer is %+v, %v", status, v, err)
+		}
+	}
+	if n := offer(t, s, mine).Seq; n != 1 {
+		t.Errorf("the offer told %d events, want its opening only", n)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ type Config struct {
 	Seed   uint64
 	Now    time.Time // the last day of the history
 	Months int       // length of the history before Now
+	// Jobs say which competences belong to an occupation; nil, or a list that
+	// knows none, and nobody has any and no offer asks for any.
+	Jobs *reference.Occupations
 }
 
 // Person is one candidate record, as the API takes it, and the pathway walked.
@@ -82,6 +86,15 @@ var places = []struct{ departement, postcode, commune string }{
 	{"69", "69003", "69383"},
 }
 
+// Kinds of things that are drawn, each from numbers of its own, so that what is
+// drawn of one does not move the others.
+const (
+	drawOffer = iota + 1
+	drawPerson
+	drawSkills // of a person
+	drawNeeds  // of an offer
+)
+
 func (c *Cohort) rng(kind, n int) *rand.Rand {
 	return rand.New(rand.NewPCG(c.cfg.Seed, uint64(kind)<<48|uint64(n)))
 }
@@ -101,7 +114,7 @@ func (c *Cohort) Offers() []Offer {
 	offers := make([]Offer, max(4, c.cfg.People/8))
 	span := c.cfg.Now.Sub(c.start())
 	for i := range offers {
-		r := c.rng(1, i)
+		r := c.rng(drawOffer, i)
 		scheme := c.schemes[i%len(c.schemes)]
 		codes := trades[scheme.Code]
 		place := places[r.IntN(len(places))]
@@ -125,8 +138,62 @@ func (c *Cohort) Offers() []Offer {
 			"hours_week":        35,
 			"published_on":      at.Format(time.DateOnly),
 		}}
+		if needs := c.needs(i, offers[i].Record["rome"].(string)); needs != nil {
+			offers[i].Record["competences"] = needs
+		}
 	}
 	return offers
+}
+
+// Most competences that a person has and that an offer asks for.
+const (
+	mostSkills = 15
+	mostNeeds  = 5
+)
+
+// skills are the OGR codes of competences of an occupation that somebody has:
+// more of the core ones, and more the longer they worked; nil when none.
+func (c *Cohort) skills(i int, rome string, months int) []string {
+	r := c.rng(drawSkills, i)
+	var out []string
+	for _, item := range c.items(r, rome) {
+		chance := 0.05 + 0.15*min(1, float64(months)/48)
+		if item.Core {
+			chance *= 4
+		}
+		if r.Float64() < chance && len(out) < mostSkills {
+			out = append(out, item.Code)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// needs are the competences that an offer asks for, one in four of them
+// required, as the API takes them; nil when none.
+func (c *Cohort) needs(i int, rome string) []map[string]any {
+	r := c.rng(drawNeeds, i)
+	var out []map[string]any
+	for _, item := range c.items(r, rome) {
+		if len(out) == mostNeeds {
+			break
+		}
+		if item.Core || r.IntN(8) == 0 {
+			out = append(out, map[string]any{"code": item.Code, "required": r.IntN(4) == 0})
+		}
+	}
+	return out
+}
+
+// items are the competences of an occupation, in an order that is drawn.
+func (c *Cohort) items(r *rand.Rand, rome string) []reference.Item {
+	if c.cfg.Jobs == nil {
+		return nil
+	}
+	job, _ := c.cfg.Jobs.Occupation(rome)
+	items := slices.Clone(job.Items)
+	r.Shuffle(len(items), func(a, b int) { items[a], items[b] = items[b], items[a] })
+	return items
 }
 
 // People yields the cohort's people in order.
@@ -141,7 +208,7 @@ func (c *Cohort) People() iter.Seq2[int, Person] {
 }
 
 func (c *Cohort) person(i int) Person {
-	r := c.rng(2, i)
+	r := c.rng(drawPerson, i)
 	scheme := c.schemes[r.IntN(len(c.schemes))]
 	sex, given := "M", men[r.IntN(len(men))]
 	if r.IntN(2) == 0 {
@@ -174,6 +241,10 @@ func (c *Cohort) person(i int) Person {
 			"schemes":        []string{scheme.Code},
 			"consents":       consents,
 		},
+	}
+	work := p.Record["occupations"].([]map[string]any)[0]
+	if skills := c.skills(i, work["rome"].(string), work["experience_months"].(int)); skills != nil {
+		p.Record["competences"] = skills
 	}
 	span := c.cfg.Now.Sub(c.start())
 	p.Opened = c.start().Add(time.Duration(r.Int64N(int64(span)))).Truncate(time.Minute)
