@@ -454,6 +454,16 @@ func field(path string, why Reason) api.Field {
 // seat names one seat of an offer, so that names sort as numbers do.
 func seat(offer string, n int) string { return fmt.Sprintf("%s/%06d", offer, n) }
 
+// lowestFree is the lowest number that is not among the seats, which are sorted.
+func lowestFree(seats []int) (free int) {
+	for _, n := range seats {
+		if n == free {
+			free++
+		}
+	}
+	return free
+}
+
 // seatNumber is the number of a seat.
 func seatNumber(name string) (int, error) {
 	_, number, _ := strings.Cut(name, "/")
