@@ -187,6 +187,33 @@ func TestFoldIsOrderIndependentAndOnce(t *testing.T) {
 	})
 }
 
+func TestDocumentsHaveCompetences(t *testing.T) {
+	s, o := &Seeker{}, &Offer{}
+	s.apply(event.Event{Subject: id(1), Seq: 1, Data: &candidatesv1.CandidateRegistered{Profile: &candidatesv1.Profile{Competences: []string{"100023", "125000"}}}})
+	o.apply(event.Event{Subject: id(2), Seq: 1, Data: &employersv1.OfferOpened{Terms: &employersv1.Terms{Competences: []*employersv1.CompetenceNeed{{Code: "100023", Required: true}, {Code: "125000"}}}}})
+	if !slices.Equal(s.Competences, []string{"100023", "125000"}) || !slices.Equal(o.Competences, []CompetenceNeed{{"100023", true}, {"125000", false}}) {
+		t.Errorf("folded to %v and %v", s.Competences, o.Competences)
+	}
+	s.apply(event.Event{Subject: id(1), Seq: 2, Data: &candidatesv1.CandidateUpdated{Profile: &candidatesv1.Profile{}}})
+	o.apply(event.Event{Subject: id(2), Seq: 2, Data: &employersv1.OfferUpdated{Terms: &employersv1.Terms{}}})
+	if len(s.Competences)+len(o.Competences) != 0 {
+		t.Errorf("what is not there any more stays: %v and %v", s.Competences, o.Competences)
+	}
+}
+
+// A post that was filled by hand and then told to be a decision's is one seat,
+// taken by that decision.
+func TestAttributedPostIsOneSeat(t *testing.T) {
+	o := &Offer{}
+	o.apply(event.Event{Subject: id(2), Seq: 1, Data: &employersv1.OfferOpened{Terms: &employersv1.Terms{Posts: 2}}})
+	o.apply(event.Event{Subject: id(2), Seq: 2, Data: &employersv1.PostFilled{Terms: &employersv1.Terms{Posts: 2, PostsFilled: 1}}})
+	byHand := o.seats()
+	o.apply(event.Event{Subject: id(2), Seq: 3, Data: &employersv1.PostFilled{Terms: &employersv1.Terms{Posts: 2, PostsFilled: 1}, DecisionId: "D1", Attributed: true}})
+	if byHand != 1 || o.seats() != 2 || o.Filled != 1 {
+		t.Errorf("%d seats for decisions while filled by hand, then %d, %d filled; want 1, 2, 1", byHand, o.seats(), o.Filled)
+	}
+}
+
 func TestSeekerKeepsNothingThatMatchingDoesNotNeed(t *testing.T) {
 	kept := reflect.TypeFor[Seeker]()
 	for i := range kept.NumField() {
