@@ -227,7 +227,7 @@ func (f fields) needs(c *Content) {
 		}
 		c.Training = once(c.Training, t)
 	}
-	skills, words := 0, []string{}
+	skills, words, first := 0, []string{}, ""
 	for e := range f.each("competences") {
 		s := Skill{Code: e.text("code", maxCode), Text: e.text("libelle", maxLine), Required: e.required()}
 		if s.Code == "" && s.Text == "" {
@@ -236,12 +236,12 @@ func (f fields) needs(c *Content) {
 		c.Skills = once(c.Skills, s)
 		skills++
 		if _, ok := reference.ItemCode(s.Code); !ok {
-			words = append(words, cmp.Or(s.Text, s.Code))
+			words, first = append(words, cmp.Or(s.Text, s.Code)), cmp.Or(first, e.path+"libelle")
 		}
 	}
 	if len(words) > 0 {
-		f.notes.add("competences", "competence", strings.Join(words, "; "),
-			fmt.Sprintf("%d of %d have no OGR code of ROME; kept as text, and not matched", len(words), skills))
+		f.notes.add(first, "competence", strings.Join(words, "; "),
+			fmt.Sprintf("%d of %d competences have no OGR code of ROME; kept as text, and not matched", len(words), skills))
 	}
 }
 

@@ -261,7 +261,7 @@ func TestOddRows(t *testing.T) {
 				map[string]any{"code": "A1401"},
 				map[string]any{},
 			}},
-			note: "competences:competence", check: func(c Content) bool {
+			note: "competences[2].libelle:competence", check: func(c Content) bool {
 				told := c.Notes[len(c.Notes)-1]
 				return slices.Equal(c.competences(), []CompetenceRecord{{"100023", true}, {"125000", false}}) && len(c.Skills) == 4 &&
 					strings.HasPrefix(told.Reason, "2 of 4 ") && told.Value == "sportif; A1401"

@@ -157,7 +157,7 @@ func (c *Cohort) skills(i int, rome string, months int) []string {
 	r := c.rng(drawSkills, i)
 	var out []string
 	for _, item := range c.items(r, rome) {
-		chance := 0.05 + 0.15*min(1, float64(months)/48)
+		chance := 0.03 + 0.07*min(1, float64(months)/48)
 		if item.Core {
 			chance *= 4
 		}
