@@ -36,6 +36,7 @@ const (
 	OffersWrite       Permission = "offers:write"
 	MatchingRead      Permission = "matching:read"
 	MatchingDecide    Permission = "matching:decide"
+	FairnessRead      Permission = "fairness:read"
 	IndicatorsRead    Permission = "indicators:read"
 	IndicatorsFacts   Permission = "indicators:facts"
 	NotificationsRead Permission = "notifications:read"
@@ -65,7 +66,7 @@ func roleNames() (names []string) {
 var allPermissions = []Permission{
 	CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
 	EmployersRead, EmployersWrite, OffersRead, OffersWrite,
-	MatchingRead, MatchingDecide,
+	MatchingRead, MatchingDecide, FairnessRead,
 	IndicatorsRead, IndicatorsFacts, NotificationsRead, JournalRead, PlatformRead,
 }
 
@@ -85,10 +86,10 @@ var permissions = map[Role][]Permission{
 	},
 	// Posts its offers, reads its shortlists and decides; sees no register of people.
 	Employer: {EmployersRead, OffersRead, OffersWrite, MatchingRead, MatchingDecide},
-	// Steers by figures; sees no person.
-	Manager: {EmployersRead, OffersRead, IndicatorsRead, PlatformRead},
+	// Steers by figures, how fair a selection was among them; sees no person.
+	Manager: {EmployersRead, OffersRead, FairnessRead, IndicatorsRead, PlatformRead},
 	// Exports figures and the facts under them (facts carry no personal data); sees no person.
-	Statistician: {OffersRead, IndicatorsRead, IndicatorsFacts},
+	Statistician: {OffersRead, FairnessRead, IndicatorsRead, IndicatorsFacts},
 	// Feeds registers from another system.
 	Integrator: {CandidatesRead, CandidatesWrite, EmployersRead, EmployersWrite, OffersRead, OffersWrite, IndicatorsRead},
 	// Keeps the platform running: journals, health, notifications' state; sees no person.
