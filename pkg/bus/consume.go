@@ -23,7 +23,7 @@ type Consumer struct {
 	Handle      Handler
 	DeadLetters string // topic of the dead letters; default Group + ".dlq"
 	Attempts    int    // tries of one message before it becomes a dead letter; default 5
-	Workers     int    // messages handled at the same time; those of one key never are; default 8
+	Workers     int    // messages handled at the same time; those of one key never are; default 64, so that stores can commit many together
 	StartAtEnd  bool   // a new group starts at the end instead of at the first message
 
 	MinBackoff  time.Duration // pause before the second try, doubled for each further one; default 100 ms
@@ -71,7 +71,7 @@ func (k *Consumer) complete() error {
 	slices.Sort(k.Topics)
 	k.Topics = slices.Compact(k.Topics)
 	setDefault(&k.Attempts, 5)
-	setDefault(&k.Workers, 8)
+	setDefault(&k.Workers, 64)
 	setDefault(&k.InFlight, 512)
 	setDefault(&k.MinBackoff, 100*time.Millisecond)
 	setDefault(&k.MaxBackoff, 15*time.Second)
