@@ -45,17 +45,37 @@ func (b *bench) follow(stage string) {
 
 func TestWhatMayFollowWhat(t *testing.T) {
 	for path, want := range map[string]string{
-		"shortlisted":                         "",
-		"shortlisted interview":               "",
-		"shortlisted interview hired":         "",
-		"refused":                             "",
-		"shortlisted refused":                 "",
-		"shortlisted interview refused":       "",
-		"interview":                           "order_first",
-		"hired":                               "order_first",
-		"refused shortlisted":                 "order_after",
-		"refused hired":                       "order_after",
-		"shortlisted interview hired refused": "order_after",
+		"shortlisted":                   "",
+		"shortlisted interview":         "",
+		"shortlisted interview hired":   "",
+		"refused":                       "",
+		"shortlisted refused":           "",
+		"shortlisted interview refused": "",
+		"shortlisted disclosed":         "",
+		"shortlisted disclosed interview offered accepted hired": "",
+		"shortlisted interview accepted":                         "",
+		"shortlisted interview accepted refused":                 "",
+		"shortlisted interview accepted no_show":                 "",
+		"shortlisted interview accepted hired no_show":           "",
+		"shortlisted interview hired no_show":                    "",
+		"shortlisted interview no_show":                          "",
+		"shortlisted offered refused":                            "",
+		"accepted":                                               "order_first",
+		"no_show":                                                "order_first",
+		"shortlisted no_show":                                    "order_after",
+		"shortlisted interview disclosed":                        "order_after",
+		"shortlisted interview offered no_show":                  "order_after",
+		"shortlisted interview accepted offered":                 "order_after",
+		"shortlisted interview hired accepted":                   "order_after",
+		"shortlisted interview accepted hired refused":           "order_after",
+		"shortlisted interview no_show hired":                    "order_after",
+		"shortlisted interview accepted refused hired":           "order_after",
+		"shortlisted accepted":                                   "pathway_stage",
+		"interview":                                              "order_first",
+		"hired":                                                  "order_first",
+		"refused shortlisted":                                    "order_after",
+		"refused hired":                                          "order_after",
+		"shortlisted interview hired refused":                    "order_after",
 		// The transition is allowed; this scheme's pathway is not at the interview.
 		"shortlisted hired": "pathway_stage",
 	} {
@@ -164,6 +184,62 @@ func TestDecisionsAreRefusedWithAReason(t *testing.T) {
 				t.Errorf("refused: %v", err)
 			}
 		})
+	}
+}
+
+// What a case holds it holds from accepted or hired on, and gives back whole.
+func TestWhatACaseHolds(t *testing.T) {
+	for path, holds := range map[string]bool{
+		"shortlisted interview offered":                false,
+		"shortlisted interview accepted":               true,
+		"shortlisted interview hired":                  true,
+		"shortlisted interview accepted hired":         true,
+		"shortlisted interview accepted refused":       false,
+		"shortlisted interview accepted hired no_show": false,
+		"shortlisted interview no_show":                false,
+	} {
+		b := newBench()
+		var by string
+		for _, kind := range strings.Fields(path) {
+			step, err := b.decide(kind)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			if step.HeldBy != by {
+				t.Errorf("%s: %s says it was held by %q, want %q", path, kind, step.HeldBy, by)
+			}
+			if by == "" && (kind == Accepted || kind == Hired) {
+				by = step.ID
+			}
+			// The post that was taken closes the offer: what follows needs none.
+			if kind == Accepted {
+				b.basis.Offer.Open, b.basis.Offer.Filled = false, b.basis.Offer.Posts
+			}
+		}
+		if c := &b.c; (c.Seat != "") != holds || (c.HiredIn != "") != holds || (len(c.Holds) > 0) != holds || (c.heldBy() != "") != holds {
+			t.Errorf("%s: seat %q, in %q, %v", path, c.Seat, c.HiredIn, c.Holds)
+		}
+	}
+}
+
+// The contract of whom an offer holds is signed in the pathway that it holds.
+func TestTheContractNeedsThePathwayThatIsHeld(t *testing.T) {
+	b := newBench()
+	for _, kind := range []string{Shortlisted, Interview, Accepted} {
+		if _, err := b.decide(kind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.basis.Seeker.Pathways[0].Open = false
+	b.basis.Seeker.Pathways = append(b.basis.Seeker.Pathways, Pathway{ID: id(999), Seq: 1, Scheme: "agri", Version: "1", Stage: "P07", Open: true})
+	_, err := b.decide(Hired)
+	var e *api.Error
+	if !errors.As(err, &e) || e.Fields[0].Code != "pathway_other" {
+		t.Errorf("hired: %v", err)
+	}
+	// What is over can be said, of the pathway that was meant.
+	if step, err := b.decide(NoShow); err != nil || step.PathwayID != id(900) || step.To != "" {
+		t.Errorf("no_show: %+v, %v", step, err)
 	}
 }
 

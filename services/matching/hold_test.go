@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"masar.local/pkg/access"
@@ -427,5 +428,40 @@ func (w *town) settle(ctx context.Context, t *rapid.T) {
 		if int(d.Body.Filled) != held || d.Body.seats() != int(w.posts[offer]) || d.Body.Open != (held < int(w.posts[offer])) {
 			t.Fatalf("%d seats of %s are held; its document says %+v", held, offer, d.Body)
 		}
+	}
+}
+
+// A post that is given back is counted by nobody, and opens the offer that it had
+// closed; what is told after that decides.
+func TestReleasedPostsAreFolded(t *testing.T) {
+	terms := termsOf(id(500), 2)
+	tell := func(o *Offer, filled int32, data proto.Message) {
+		e := event.New("/test", id(100), at("2026-02-01"), at("2026-02-01"), data)
+		e.Seq = o.Seq + 1
+		terms.PostsFilled = filled
+		if !o.apply(e) || o.apply(e) {
+			t.Fatalf("%T is not applied once", data)
+		}
+	}
+	var o Offer
+	tell(&o, 0, &employersv1.OfferOpened{Terms: terms})
+	tell(&o, 1, &employersv1.PostFilled{Terms: terms, DecisionId: "d1"})
+	tell(&o, 2, &employersv1.PostFilled{Terms: terms}) // by hand
+	tell(&o, 2, &employersv1.OfferClosed{Terms: terms, Reason: "filled"})
+	if o.Open || o.seats() != 1 {
+		t.Errorf("full: %+v", o)
+	}
+	tell(&o, 1, &employersv1.PostReleased{Terms: terms, DecisionId: "d1"})
+	if !o.Open || o.seats() != 1 || o.Filled != 1 || len(o.Counted) != 0 {
+		t.Errorf("given back: %+v", o)
+	}
+	tell(&o, 1, &employersv1.OfferClosed{Terms: terms, Reason: "withdrawn"})
+	if o.Open {
+		t.Error("withdrawn, and open")
+	}
+	late := Offer{Seq: 0}
+	tell(&late, 1, &employersv1.PostReleased{Terms: terms, DecisionId: "d1"})
+	if !late.Open {
+		t.Error("an offer of which the release is the first that is heard is not open")
 	}
 }
