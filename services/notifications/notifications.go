@@ -83,6 +83,11 @@ var discreet = map[string]bool{"P14": true}
 // who has died reaches the family.
 var silent = map[string]bool{"DECES": true}
 
+// wayBack are the reasons of moves that lead a pathway back because an offer fell
+// through: a message that a stage was reached would be wrong, and that it fell
+// through is for a counsellor to say.
+var wayBack = map[string]bool{"decision_refused": true, "decision_no_show": true}
+
 // Message is one text to one person about one event. It holds ids and codes
 // only.
 type Message struct {

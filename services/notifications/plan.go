@@ -22,6 +22,9 @@ func Plan(schemes reference.SchemeSet, e event.Event, p Policy, now time.Time) (
 		m.Template, m.CandidateID, m.Stage = PathwayOpened, news.GetCandidateId(), news.GetStage()
 		m.Scheme, m.SchemeVersion, person = news.GetScheme(), news.GetSchemeVersion(), news.GetPerson()
 	case *candidatesv1.StageEntered:
+		if wayBack[news.GetReason()] {
+			return Message{}, false, nil
+		}
 		m.Template, m.CandidateID, m.Stage = StageEntered, news.GetCandidateId(), news.GetTo()
 		m.Scheme, m.SchemeVersion, person = news.GetScheme(), news.GetSchemeVersion(), news.GetPerson()
 	case *candidatesv1.PathwayExited:

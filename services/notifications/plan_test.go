@@ -37,6 +37,14 @@ func entered(stage string, at time.Time) event.Event {
 	}, at)
 }
 
+// back is a move to the interview that has a reason.
+func back(reason string, at time.Time) event.Event {
+	return news(&candidatesv1.StageEntered{
+		CandidateId: "01CANDIDATE000000000000000", Scheme: "agri", SchemeVersion: "1", From: "P08", To: "P07", Reason: reason,
+		Person: &candidatesv1.Person{Sex: "F", Governorate: "TN-71", BirthYear: 1995},
+	}, at)
+}
+
 func exited(stage, exit string, at time.Time) event.Event {
 	return news(&candidatesv1.PathwayExited{
 		CandidateId: "01CANDIDATE000000000000000", Scheme: "agri", SchemeVersion: "1", Stage: stage, Exit: exit,
@@ -58,6 +66,9 @@ func TestPlan(t *testing.T) {
 		"exit from a quiet stage": {exited("P09", "OFFRE_RETIREE", noon), PathwayExited, Planned},
 		"unfit":                   {exited("P14", "INAPTITUDE_MEDICALE", noon), PathwayExited, Planned},
 		"death":                   {exited("P17", "DECES", noon), "", ""},
+		"the way back":            {back("decision_refused", noon), "", ""},
+		"who did not come":        {back("decision_no_show", noon), "", ""},
+		"by a decision":           {back("decision_interview", noon), StageEntered, Planned},
 		"a week old":              {entered("P07", noon.Add(-7*24*time.Hour)), StageEntered, Planned},
 		"older":                   {entered("P07", noon.Add(-7*24*time.Hour-time.Second)), StageEntered, Skipped},
 		"of another kind":         {news(&candidatesv1.CandidateRegistered{}, noon), "", ""},
