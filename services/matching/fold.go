@@ -34,6 +34,7 @@ type Seeker struct {
 	Regions       []string     `bson:"regions"`
 	Consents      []string     `bson:"consents"`
 	Pathways      []Pathway    `bson:"pathways"` // by id
+	Logged        bool         `bson:"logged"`   // there is a log of all changes: see Learned
 	UpdatedAt     time.Time    `bson:"updated_at"`
 }
 
@@ -83,6 +84,7 @@ type Offer struct {
 	// Counted are our decisions that Filled includes; the rest of Filled was
 	// filled without us.
 	Counted   []string  `bson:"counted"`
+	Logged    bool      `bson:"logged"` // there is a log of all changes: see Learned
 	UpdatedAt time.Time `bson:"updated_at"`
 }
 
@@ -109,6 +111,7 @@ type CompetenceNeed struct {
 type Employer struct {
 	Seq       int64     `bson:"seq"`
 	Suspended bool      `bson:"suspended"`
+	Logged    bool      `bson:"logged"` // there is a log of all changes: see Learned
 	UpdatedAt time.Time `bson:"updated_at"`
 }
 

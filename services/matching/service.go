@@ -60,52 +60,26 @@ func (s *service) Learn(ctx context.Context, e event.Event) (struct{}, error) {
 	}
 	switch about {
 	case aboutPerson:
-		err = s.learnPerson(ctx, e)
+		var id string
+		if id, err = person(e); err != nil {
+			return struct{}{}, err
+		}
+		var d *docstore.Doc[Seeker]
+		if d, err = learn(ctx, s.seekers, s.learned, id, e, s.clock()); err == nil {
+			s.index.PutSeeker(d.ID, d.Version, &d.Body)
+		}
 	case aboutOffer:
 		var d *docstore.Doc[Offer]
-		d, err = s.offers.Upsert(ctx, e.Subject, func(d *docstore.Doc[Offer]) error {
-			if !d.Body.apply(e) {
-				return docstore.Unchanged
-			}
-			d.Body.UpdatedAt = s.clock()
-			return nil
-		})
-		if err == nil {
+		if d, err = learn(ctx, s.offers, s.learned, e.Subject, e, s.clock()); err == nil {
 			s.index.PutOffer(d.ID, d.Version, &d.Body)
 		}
 	case aboutEmployer:
 		var d *docstore.Doc[Employer]
-		d, err = s.employers.Upsert(ctx, e.Subject, func(d *docstore.Doc[Employer]) error {
-			if !d.Body.apply(e) {
-				return docstore.Unchanged
-			}
-			d.Body.UpdatedAt = s.clock()
-			return nil
-		})
-		if err == nil {
+		if d, err = learn(ctx, s.employers, s.learned, e.Subject, e, s.clock()); err == nil {
 			s.index.PutEmployer(d.ID, d.Version, &d.Body)
 		}
 	}
 	return struct{}{}, err
-}
-
-func (s *service) learnPerson(ctx context.Context, e event.Event) error {
-	id, err := person(e)
-	if err != nil {
-		return err
-	}
-	d, err := s.seekers.Upsert(ctx, id, func(d *docstore.Doc[Seeker]) error {
-		if !d.Body.apply(e) {
-			return docstore.Unchanged
-		}
-		d.Body.UpdatedAt = s.clock()
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	s.index.PutSeeker(d.ID, d.Version, &d.Body)
-	return nil
 }
 
 // scope is what a principal may ask about.

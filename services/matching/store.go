@@ -52,10 +52,12 @@ type store struct {
 	offers    *docstore.Collection[Offer]
 	employers *docstore.Collection[Employer]
 	cases     *docstore.Collection[Case]
+	learned   learnedLog
+	rosters   *rosters
 }
 
 func openStore(ctx context.Context, e docstore.Engine) (*store, error) {
-	if err := e.Ensure(ctx, seekersSchema, offersSchema, employersSchema, casesSchema, secretsSchema); err != nil {
+	if err := e.Ensure(ctx, seekersSchema, offersSchema, employersSchema, casesSchema, secretsSchema, learnedSchema, rostersSchema); err != nil {
 		return nil, err
 	}
 	return &store{
@@ -63,6 +65,8 @@ func openStore(ctx context.Context, e docstore.Engine) (*store, error) {
 		offers:    docstore.NewCollection[Offer](e, offersSchema),
 		employers: docstore.NewCollection[Employer](e, employersSchema),
 		cases:     docstore.NewCollection[Case](e, casesSchema),
+		learned:   learnedLog{e},
+		rosters:   newRosters(e),
 	}, nil
 }
 
@@ -81,6 +85,7 @@ func (s *store) suspended(ctx context.Context, id string) (bool, error) {
 // seats counts the seats of an offer that are held, and gives the lowest number
 // that is not: seats are given back, so there may be gaps.
 func (s *store) seats(ctx context.Context, offer string) (held, free int, err error) {
+	var numbers []int
 	find := docstore.Query{Index: bySeat, Prefix: offer + "/", Limit: 500}
 	for {
 		cases, next, err := s.cases.Find(ctx, find)
@@ -92,13 +97,10 @@ func (s *store) seats(ctx context.Context, offer string) (held, free int, err er
 			if err != nil {
 				return 0, 0, err
 			}
-			held++
-			if n == free {
-				free++
-			}
+			numbers = append(numbers, n)
 		}
 		if find.After = next; next == "" {
-			return held, free, nil
+			return len(numbers), lowestFree(numbers), nil
 		}
 	}
 }
