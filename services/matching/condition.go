@@ -248,12 +248,17 @@ func level(p *Profile, code string) (rank int8, knows bool) {
 // it.
 func licencesHeld(p *Pair) Finding {
 	for _, need := range p.Offer.Licences {
-		// The category itself, as nearly always, without asking the table.
-		if !slices.Contains(p.Person.Licences, need) && !reference.LicencesCover(p.Person.Licences, need) {
+		if !licenceHeld(p.Person.Licences, need) {
 			return Finding{Why: Reason{Key: "licence_none", A: need}}
 		}
 	}
 	return Finding{OK: true, Why: Reason{Key: "licence_held"}}
+}
+
+// licenceHeld says whether licences include the required one, or one that stands for it.
+func licenceHeld(licences []string, need string) bool {
+	// The category itself, as nearly always, without asking the table.
+	return slices.Contains(licences, need) || reference.LicencesCover(licences, need)
 }
 
 // availableAtStart: the person is available on the first day of work. That is
@@ -261,14 +266,20 @@ func licencesHeld(p *Pair) Finding {
 // stated.
 func availableAtStart(p *Pair) Finding {
 	start := max(p.Offer.Start, p.Today)
-	// When the offer does not say when, whoever is free later is free for it.
-	if p.Offer.Start != 0 && p.Person.From > start {
+	switch late, over := misses(p.Offer, start, p.Person.From, p.Person.To); {
+	case late:
 		return Finding{Why: Reason{Key: "dates_late", From: p.Person.From, To: start}}
-	}
-	if p.Person.To != 0 && p.Person.To < start {
+	case over:
 		return Finding{Why: Reason{Key: "dates_over", From: p.Person.To, To: start}}
 	}
 	return Finding{OK: true, Why: Reason{Key: "dates_fit", From: start}}
+}
+
+// misses says whether whoever is available from and to these days comes too late
+// for the first day, and whether they are no longer available on it. When the
+// offer does not say when it starts, whoever is free later is free for it.
+func misses(d *Demand, start, from, to Day) (late, over bool) {
+	return d.Start != 0 && from > start, to != 0 && to < start
 }
 
 func yesNo(yes bool, a, b string) string {

@@ -3,9 +3,16 @@ package matching
 import (
 	"cmp"
 	"container/heap"
+	"encoding/binary"
+	"maps"
+	"math"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 
+	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -13,114 +20,154 @@ import (
 // see them, and answers shortlists. It is a cache of the documents and nothing
 // else: Put takes a document's version and ignores what is not newer, so that
 // documents may be put again and in any order. It is safe for concurrent use.
+//
+// The pure functions of condition.go and score.go say what is right; the index
+// answers the same from bitmaps and columns, which a test checks over drawn
+// worlds.
 type Index struct {
-	rules *Rules
+	rules  *Rules
+	shards [shardCount]*shard
+	codes  *codes
+	people atomic.Int64
 
-	mu        sync.RWMutex
-	people    map[string]*personEntry
-	byRome    map[string][]*personEntry // who exercises an occupation
-	visible   map[string]int            // people by governorate
+	mu        sync.RWMutex // of what follows
 	offers    map[string]*offerEntry
-	employers map[string]employerEntry
+	posted    []*offerEntry // the same, in no order
+	accepting map[string]map[*offerEntry]struct{}
+	employers map[string]*employerEntry
+
+	needsMu sync.RWMutex
+	needs   []string // licences that offers require, for which there are sets
 }
 
-// personEntry is one person. It is never changed but for its places in the
-// lists, under the lock.
-type personEntry struct {
-	id      string
-	version int64
-	seq     int64 // of the candidate
-	stamp   uint64
-	person  Person
-	at      []int32 // place in byRome, for each of the person's occupations
-}
+// shardCount is in how many parts the people are held.
+const shardCount = 16
+
+// maxNeeds bounds for how many licences there are sets: whatever else offers may
+// ask for is looked up person by person.
+const maxNeeds = 64
 
 type offerEntry struct {
 	id       string
 	version  int64
 	seq      int64 // of the offer
-	employer string
+	employer *employerEntry
+	poster   string // id of the employer
 	seats    int    // as Offer.seats
 	demand   Demand // Suspended is filled in when asked
+	at       int    // place in posted
 }
 
 type employerEntry struct {
-	version   int64
+	version   int64 // 0: not heard of yet
 	seq       int64
 	suspended bool
 }
 
 // NewIndex makes an empty index.
 func NewIndex(r *Rules) *Index {
-	return &Index{
-		rules: r, people: map[string]*personEntry{}, byRome: map[string][]*personEntry{},
-		visible: map[string]int{}, offers: map[string]*offerEntry{}, employers: map[string]employerEntry{},
+	x := &Index{
+		rules: r, codes: newCodes(), offers: map[string]*offerEntry{},
+		accepting: map[string]map[*offerEntry]struct{}{}, employers: map[string]*employerEntry{},
 	}
+	for i := range x.shards {
+		x.shards[i] = &shard{codes: x.codes}
+	}
+	return x
 }
+
+// shardOf gives the shard of a person.
+func (x *Index) shardOf(id ulid.ULID) *shard { return x.shards[hash(id)>>60] }
 
 // PutSeeker takes a person's document.
 func (x *Index) PutSeeker(id string, version int64, s *Seeker) {
 	if s.Seq == 0 { // only pathways are known yet: there is nobody to propose
 		return
 	}
-	if x.hasPerson(id, version) {
+	parsed, err := ulid.ParseStrict(id)
+	if err != nil { // no such id is ever stored: see person
 		return
 	}
-	e := &personEntry{id: id, version: version, seq: s.Seq, stamp: s.Stamp(), person: x.rules.Person(s)}
-	e.at = make([]int32, len(e.person.Occupations))
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if old := x.people[id]; old != nil {
-		if old.version >= version {
-			return
+	sh := x.shardOf(parsed)
+	if sh.has(parsed, version) {
+		return
+	}
+	p := x.rules.Person(s)
+	// No licence may become one that has a set while this person is entered.
+	x.needsMu.RLock()
+	defer x.needsMu.RUnlock()
+	if sh.put(identity{parsed, version, s.Seq, s.Stamp()}, &p, x.needs) {
+		x.people.Add(1)
+	}
+}
+
+// require makes sets for licences that offers ask for.
+func (x *Index) require(needs []string) {
+	known := func() bool {
+		return !slices.ContainsFunc(needs, func(n string) bool { return !slices.Contains(x.needs, n) })
+	}
+	x.needsMu.RLock()
+	done := known()
+	x.needsMu.RUnlock()
+	if done {
+		return
+	}
+	x.needsMu.Lock()
+	defer x.needsMu.Unlock()
+	for _, need := range needs {
+		if slices.Contains(x.needs, need) || len(x.needs) == maxNeeds {
+			continue
 		}
-		x.drop(old)
-	}
-	x.people[id] = e
-	x.visible[e.person.Governorate]++
-	for i, o := range e.person.Occupations {
-		e.at[i] = int32(len(x.byRome[o.Rome]))
-		x.byRome[o.Rome] = append(x.byRome[o.Rome], e)
-	}
-}
-
-func (x *Index) hasPerson(id string, version int64) bool {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	old := x.people[id]
-	return old != nil && old.version >= version
-}
-
-// drop takes an entry out of the lists: the last of a list takes its place.
-func (x *Index) drop(e *personEntry) {
-	x.visible[e.person.Governorate]--
-	for i, o := range e.person.Occupations {
-		list := x.byRome[o.Rome]
-		last := list[len(list)-1]
-		list[e.at[i]] = last
-		j := slices.IndexFunc(last.person.Occupations, func(l Experience) bool { return l.Rome == o.Rome })
-		last.at[j] = e.at[i]
-		list[len(list)-1] = nil
-		x.byRome[o.Rome] = list[:len(list)-1]
+		for _, s := range x.shards {
+			s.require(need)
+		}
+		x.needs = append(x.needs, need)
 	}
 }
 
 // PutOffer takes an offer's document.
 func (x *Index) PutOffer(id string, version int64, o *Offer) {
-	e := &offerEntry{id: id, version: version, seq: o.Seq, employer: o.EmployerID, seats: o.seats(), demand: x.rules.Demand(o, false)}
+	e := &offerEntry{id: id, version: version, seq: o.Seq, poster: o.EmployerID, seats: o.seats(), demand: x.rules.Demand(o, false)}
+	x.require(e.demand.Licences)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if old := x.offers[id]; old == nil || old.version < version {
-		x.offers[id] = e
+	e.employer = x.employer(o.EmployerID)
+	if old := x.offers[id]; old == nil {
+		e.at = len(x.posted)
+		x.posted = append(x.posted, e)
+	} else {
+		if old.version >= version {
+			return
+		}
+		for _, near := range old.demand.Accepts {
+			delete(x.accepting[near.Rome], old)
+		}
+		e.at = old.at
+		x.posted[e.at] = e
 	}
+	x.offers[id] = e
+	for _, near := range e.demand.Accepts {
+		if x.accepting[near.Rome] == nil {
+			x.accepting[near.Rome] = map[*offerEntry]struct{}{}
+		}
+		x.accepting[near.Rome][e] = struct{}{}
+	}
+}
+
+// employer gives what is known of an employer.
+func (x *Index) employer(id string) *employerEntry {
+	if x.employers[id] == nil {
+		x.employers[id] = &employerEntry{}
+	}
+	return x.employers[id]
 }
 
 // PutEmployer takes an employer's document.
 func (x *Index) PutEmployer(id string, version int64, m *Employer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if old, ok := x.employers[id]; !ok || old.version < version {
-		x.employers[id] = employerEntry{version, m.Seq, m.Suspended}
+	if e := x.employer(id); e.version < version {
+		*e = employerEntry{version, m.Seq, m.Suspended}
 	}
 }
 
@@ -128,18 +175,29 @@ func (x *Index) PutEmployer(id string, version int64, m *Employer) {
 func (x *Index) Size() (people, offers int) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return len(x.people), len(x.offers)
+	return int(x.people.Load()), len(x.offers)
 }
 
-// Person gives a person, as the index has them.
-func (x *Index) Person(id string) (Person, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	e, ok := x.people[id]
-	if !ok {
-		return Person{}, false
+// Person gives a person, as the index has them: its tracks have no ids.
+func (x *Index) Person(id string) (p Person, ok bool) {
+	_, p, ok = x.look(id)
+	return p, ok
+}
+
+func (x *Index) look(id string) (who identity, p Person, ok bool) {
+	parsed, err := ulid.ParseStrict(id)
+	if err != nil {
+		return who, p, false
 	}
-	return e.person, true
+	s := x.shardOf(parsed)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	at := s.find(parsed)
+	if at < 0 {
+		return who, p, false
+	}
+	s.person(uint32(at), &p)
+	return s.who[at], p, true
 }
 
 // Posted is what is known of an offer besides its demand.
@@ -156,14 +214,29 @@ func (x *Index) Offer(id string) (Posted, bool) {
 	if !ok {
 		return Posted{}, false
 	}
-	return Posted{e.employer, e.demand.Scheme, e.seats}, true
+	return Posted{e.poster, e.demand.Scheme, e.seats}, true
 }
 
-// demand is an offer's demand with what is known of its employer now.
-func (x *Index) demand(e *offerEntry) Demand {
+// full is an offer's demand with what is known of its employer now.
+func (e *offerEntry) full() Demand {
 	d := e.demand
-	d.Suspended = x.employers[e.employer].suspended
+	d.Suspended = e.employer.suspended
 	return d
+}
+
+func (e *offerEntry) seen() SeenOffer {
+	return SeenOffer{ID: e.id, Seq: e.seq, EmployerSeq: e.employer.seq}
+}
+
+// demand gives an offer as it is now.
+func (x *Index) demand(id string) (d Demand, seen SeenOffer, ok bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	e, ok := x.offers[id]
+	if !ok {
+		return d, seen, false
+	}
+	return e.full(), e.seen(), true
 }
 
 // Scope says whom or what a question is about. The zero Scope is everything.
@@ -218,6 +291,9 @@ type Match struct {
 	Parts  Parts
 	State  string    // of the pair's case, "" when nothing was decided yet
 	Failed []Failure // conditions that do not hold; only in near misses
+	// Changes are the fewest that would make every condition hold; see
+	// Rules.Changes.
+	Changes []Change
 }
 
 // Shortlist answers a question.
@@ -226,6 +302,7 @@ type Shortlist struct {
 	Considered int            // all in the scope
 	Eligible   int            // of them, those that meet every condition
 	Out        map[string]int // of them, those that do not, by the first condition that fails
+	Details    []Detail       // Candidates only: of those, by what exactly is missing, where that can be told apart
 	Matches    []Match        // the best of the eligible, best first
 	Near       []Match        // Offers only: the nearest of those that fail
 	// Seen are, when a witness is asked for, the people who were looked at: those
@@ -239,94 +316,65 @@ type Shortlist struct {
 }
 
 // Candidates answers the best candidates of an offer; false when the index does
-// not have the offer. Only those with a fitting occupation are looked at one by
-// one.
+// not have the offer.
 func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	e, ok := x.offers[offer]
+	d, posted, ok := x.demand(offer)
 	if !ok {
 		return nil, false
 	}
-	d := x.demand(e)
 	if ask.Left >= 0 {
 		d.Left = min(d.Left, ask.Left)
 	}
-	out := &Shortlist{Seq: e.seq, Out: map[string]int{}}
-	out.Considered = x.considered(ask.Scope)
+	q := x.question(&d, ask)
+	got := x.everywhere(q)
+	out := &Shortlist{Seq: posted.Seq, Considered: got.considered, Out: map[string]int{}, Details: details(got.details)}
+	out.tally(got.counts[:])
 	if ask.Witness {
-		out.SeenOffers = []SeenOffer{x.seenOffer(e)}
-		defer func() { slices.SortFunc(out.Seen, bySeen) }()
+		out.SeenOffers, out.Seen = []SeenOffer{posted}, got.seen
+		slices.SortFunc(out.Seen, bySeen)
 	}
-	pair := Pair{Offer: &d, Person: &Person{}, Today: ask.Today, Kind: Shortlisted, Disclose: ask.Scope.Employer != ""}
-	whole := 0 // conditions that are the same for everybody come first
-	for ; Conditions[whole].Whole; whole++ {
-		if !Conditions[whole].Check(&pair).OK {
-			if out.Considered > 0 {
-				out.Out[Conditions[whole].Name] = out.Considered
-			}
-			return out, true
-		}
-	}
-	// From here on the counts are by place: a map in the loop would cost more
-	// than the conditions.
-	counts := make([]int, len(Conditions)+1)
-	best := newTop(ask.K, ask.Seed)
-	seen := 0
-	for i, near := range d.Accepts {
-		for _, who := range x.byRome[near.Rome] {
-			if !within(ask.Scope.Governorates, who.person.Governorate) || elsewhere(&who.person, d.Accepts[:i]) {
-				continue
-			}
-			seen++
-			if ask.Witness {
-				out.Seen = append(out.Seen, who.seen())
-			}
-			pair.Person = &who.person
-			pair.State = ask.States[who.id]
-			at := failed(&pair, whole+1)
-			counts[at]++
-			if at == len(Conditions) {
-				parts := Score(x.rules.Weights, &d, &who.person.Profile, ask.Today)
-				best.offer(who.id, parts.Total())
-			}
-		}
-	}
-	counts[whole] = out.Considered - seen // the occupation
-	out.tally(counts)
-	for _, c := range best.sorted() {
-		who := x.people[c.id]
+	for _, c := range got.best.sorted() {
+		id := c.who.String()
 		out.Matches = append(out.Matches, Match{
-			ID: c.id, Seq: who.seq, Score: c.score, State: ask.States[c.id],
-			Parts: Score(x.rules.Weights, &d, &who.person.Profile, ask.Today),
+			ID: id, Seq: c.found.seq, Score: c.score, State: ask.States[id],
+			Parts: Score(x.rules.Weights, &d, &c.found.profile, ask.Today),
 		})
 	}
 	return out, true
 }
 
-// elsewhere says whether a person was met already under a nearer occupation.
-func elsewhere(p *Person, before []Near) bool {
-	for _, near := range before {
-		for i := range p.Occupations {
-			if p.Occupations[i].Rome == near.Rome {
-				return true
-			}
-		}
-	}
-	return false
-}
+// parallel is from how many people on a question is worth more than one
+// processor.
+const parallel = 1 << 17
 
-func (x *Index) considered(s Scope) int {
-	if len(s.Governorates) == 0 {
-		return len(x.people)
+// everywhere asks every shard.
+func (x *Index) everywhere(q *question) *answer {
+	workers := 1
+	if x.people.Load() >= parallel {
+		workers = min(runtime.GOMAXPROCS(0), shardCount)
 	}
-	n := x.visible[""]
-	for i, g := range s.Governorates {
-		if g != "" && slices.Index(s.Governorates, g) == i {
-			n += x.visible[g]
+	answers := make([]*answer, workers)
+	var next atomic.Int32
+	work := func(i int) {
+		a := newAnswer(q.ask)
+		answers[i] = a
+		for n := int(next.Add(1)) - 1; n < shardCount; n = int(next.Add(1)) - 1 {
+			s := x.shards[n]
+			s.mu.RLock()
+			s.answer(q, n, a)
+			s.mu.RUnlock()
 		}
 	}
-	return n
+	var others sync.WaitGroup
+	for i := 1; i < workers; i++ {
+		others.Go(func() { work(i) })
+	}
+	work(0)
+	others.Wait()
+	for _, a := range answers[1:] {
+		answers[0].add(a)
+	}
+	return answers[0]
 }
 
 func (s *Shortlist) tally(counts []int) {
@@ -343,47 +391,67 @@ func (s *Shortlist) tally(counts []int) {
 // that are closed are not considered. It says false when the index does not have
 // the candidate.
 func (x *Index) Offers(candidate string, ask Ask) (*Shortlist, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	who, ok := x.people[candidate]
+	who, person, ok := x.look(candidate)
 	if !ok {
 		return nil, false
 	}
 	out := &Shortlist{Seq: who.seq, Out: map[string]int{}}
 	if ask.Witness {
 		out.Seen = []Seen{who.seen()}
-		defer func() {
-			slices.SortFunc(out.SeenOffers, func(a, b SeenOffer) int { return cmp.Compare(a.ID, b.ID) })
-		}()
 	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	fitting := map[*offerEntry]struct{}{}
+	for _, o := range person.Occupations {
+		maps.Copy(fitting, x.accepting[o.Rome])
+	}
+	// The state of a case has no part in conditions about the offer alone.
 	counts := make([]int, len(Conditions)+1)
-	best, near := newTop(ask.K, ask.Seed), newTop(ask.K, ask.Seed)
-	for id, e := range x.offers {
-		if !e.demand.Open || !within(ask.Scope.Schemes, e.demand.Scheme) ||
-			ask.Scope.Employer != "" && e.employer != ask.Scope.Employer {
+	for _, e := range x.posted {
+		if !e.asked(ask.Scope) {
 			continue
 		}
 		out.Considered++
 		if ask.Witness {
-			out.SeenOffers = append(out.SeenOffers, x.seenOffer(e))
+			out.SeenOffers = append(out.SeenOffers, e.seen())
 		}
-		pair := x.pair(e, who, ask)
+		if _, fits := fitting[e]; fits {
+			continue
+		}
+		switch {
+		case e.demand.Left <= 0:
+			counts[placeOf(CondPosts)]++
+		case e.employer.suspended:
+			counts[placeOf(CondEmployer)]++
+		default:
+			counts[placeOf(CondOccupation)]++
+		}
+	}
+	slices.SortFunc(out.SeenOffers, func(a, b SeenOffer) int { return strings.Compare(a.ID, b.ID) })
+	best, near := newTop(ask.K, ask.Seed), newTop(ask.K, ask.Seed)
+	for e := range fitting {
+		if !e.asked(ask.Scope) {
+			continue
+		}
+		d := e.full()
+		pair := pairOf(&d, &person, e.id, ask)
 		at := failed(&pair, 0)
 		counts[at]++
+		parts := Score(x.rules.Weights, &d, &person.Profile, ask.Today)
 		if at == len(Conditions) {
-			parts := Score(x.rules.Weights, pair.Offer, &who.person.Profile, ask.Today)
-			best.offer(id, parts.Total())
-		} else if occupationFits(&pair).OK {
-			parts := Score(x.rules.Weights, pair.Offer, &who.person.Profile, ask.Today)
-			near.offer(id, parts.Total()-1001*int32(len(Failures(&pair)))) // failures weigh more than any score
+			best.offer(rank{id: e.id, score: parts.Total()})
+		} else {
+			// Failures weigh more than any score.
+			near.offer(rank{id: e.id, score: parts.Total() - 1001*int32(len(Failures(&pair)))})
 		}
 	}
 	out.tally(counts)
 	match := func(id string) Match {
 		e := x.offers[id]
-		pair := x.pair(e, who, ask)
-		m := Match{ID: id, Seq: e.seq, State: pair.State, Parts: Score(x.rules.Weights, pair.Offer, &who.person.Profile, ask.Today)}
-		m.Score, m.Failed = m.Parts.Total(), Failures(&pair)
+		d := e.full()
+		pair := pairOf(&d, &person, id, ask)
+		m := Match{ID: id, Seq: e.seq, State: pair.State, Parts: Score(x.rules.Weights, &d, &person.Profile, ask.Today)}
+		m.Score, m.Failed, m.Changes = m.Parts.Total(), Failures(&pair), x.rules.Changes(&pair)
 		return m
 	}
 	for _, c := range best.sorted() {
@@ -395,82 +463,147 @@ func (x *Index) Offers(candidate string, ask Ask) (*Shortlist, bool) {
 	return out, true
 }
 
-func (x *Index) pair(e *offerEntry, who *personEntry, ask Ask) Pair {
-	d := x.demand(e)
+// asked says whether an offer is one that a question about offers is about.
+func (e *offerEntry) asked(s Scope) bool {
+	return e.demand.Open && within(s.Schemes, e.demand.Scheme) && (s.Employer == "" || e.poster == s.Employer)
+}
+
+func pairOf(d *Demand, p *Person, offer string, ask Ask) Pair {
 	return Pair{
-		Offer: &d, Person: &who.person, Today: ask.Today, Kind: Shortlisted,
-		Disclose: ask.Scope.Employer != "", State: ask.States[e.id],
+		Offer: d, Person: p, Today: ask.Today, Kind: Shortlisted,
+		Disclose: ask.Scope.Employer != "", State: ask.States[offer],
 	}
 }
 
-func (x *Index) seenOffer(e *offerEntry) SeenOffer {
-	return SeenOffer{ID: e.id, Seq: e.seq, EmployerSeq: x.employers[e.employer].seq}
+// Pair answers about one offer and one candidate, whether or not they fit: a
+// Match with its failures and what would change them. ask.States is by
+// candidate. It says false when the index does not have one of them.
+func (x *Index) Pair(offer, candidate string, ask Ask) (m Match, ok bool) {
+	d, _, ok := x.demand(offer)
+	if !ok {
+		return m, false
+	}
+	if ask.Left >= 0 {
+		d.Left = min(d.Left, ask.Left)
+	}
+	who, person, ok := x.look(candidate)
+	if !ok {
+		return m, false
+	}
+	pair := pairOf(&d, &person, candidate, ask)
+	m = Match{ID: candidate, Seq: who.seq, State: pair.State, Parts: Score(x.rules.Weights, &d, &person.Profile, ask.Today)}
+	m.Score, m.Failed, m.Changes = m.Parts.Total(), Failures(&pair), x.rules.Changes(&pair)
+	return m, true
 }
-
-func (e *personEntry) seen() Seen {
-	parsed, _ := ulid.ParseStrict(e.id) // no other id is ever stored: see person
-	return Seen{parsed, e.stamp}
-}
-
-func bySeen(a, b Seen) int { return a.ID.Compare(b.ID) }
 
 // Pairs visits every pair of these offers and a candidate in the scope that
 // meets every condition, with its score: offers in the order given, an offer
 // that the index does not have left out; candidates of an offer by id. It ends
-// when visit says false. ask.Of tells of the cases of each offer. All is seen at
-// one moment. With ask.Witness it returns what it was made from: the offers in
-// the order given, and the people with an occupation that fits one of them, by
-// id.
+// when visit says false. ask.Of tells of the cases of each offer. Every person
+// and every offer is seen in one state throughout; what is put meanwhile is not
+// held up. With ask.Witness it returns what it was made from: the offers in the
+// order given, and the people with an occupation that fits one of them, by id.
 func (x *Index) Pairs(offers []string, ask Ask, visit func(offer, candidate string, score int32) bool) (people []Seen, posted []SeenOffer) {
+	demands := make([]Demand, 0, len(offers))
+	names := make([]string, 0, len(offers))
 	x.mu.RLock()
-	defer x.mu.RUnlock()
-	met := map[string]bool{}
-	going := true
-	for _, offer := range offers {
-		e, ok := x.offers[offer]
-		if !ok {
-			continue
-		}
-		if ask.Witness {
-			posted = append(posted, x.seenOffer(e))
-		}
-		d := x.demand(e)
-		var states map[string]string
-		if ask.Of != nil {
-			var left int
-			if states, left = ask.Of(offer); left >= 0 {
-				d.Left = min(d.Left, left)
-			}
-		}
-		var fit []rank
-		for i, near := range d.Accepts {
-			for _, who := range x.byRome[near.Rome] {
-				if !within(ask.Scope.Governorates, who.person.Governorate) || elsewhere(&who.person, d.Accepts[:i]) {
-					continue
-				}
-				if ask.Witness && !met[who.id] {
-					met[who.id] = true
-					people = append(people, who.seen())
-				}
-				pair := Pair{
-					Offer: &d, Person: &who.person, Today: ask.Today, Kind: Shortlisted,
-					Disclose: ask.Scope.Employer != "", State: states[who.id],
-				}
-				if failed(&pair, 0) == len(Conditions) {
-					parts := Score(x.rules.Weights, &d, &who.person.Profile, ask.Today)
-					fit = append(fit, rank{id: who.id, score: parts.Total()})
-				}
-			}
-		}
-		slices.SortFunc(fit, func(a, b rank) int { return cmp.Compare(a.id, b.id) })
-		for _, f := range fit {
-			if going = going && visit(offer, f.id, f.score); !going {
-				break
+	for _, id := range offers {
+		if e, ok := x.offers[id]; ok {
+			demands, names = append(demands, e.full()), append(names, id)
+			if ask.Witness {
+				posted = append(posted, e.seen())
 			}
 		}
 	}
+	x.mu.RUnlock()
+	var shards [shardCount]*shard
+	var orders [shardCount][]uint32 // the place of each row by id
+	var met [shardCount]*roaring.Bitmap
+	for n, s := range x.shards {
+		s.mu.RLock()
+		shards[n] = s.clone()
+		s.mu.RUnlock()
+		met[n] = roaring.New()
+	}
+	x.order(&shards, &orders)
+	var fit []pairFit
+	for i := range demands {
+		d, about := &demands[i], ask
+		about.States, about.Left, about.Witness = nil, -1, false
+		if ask.Of != nil {
+			if about.States, about.Left = ask.Of(names[i]); about.Left >= 0 {
+				d.Left = min(d.Left, about.Left)
+			}
+		}
+		q := x.question(d, about)
+		fit = fit[:0]
+		for n, s := range shards {
+			if ask.Witness {
+				met[n].Or(s.fitting(q))
+			}
+			s.eligible(q, n, func(at uint32, score int32) {
+				fit = append(fit, pairFit{orders[n][at], score, n, at})
+			})
+		}
+		slices.SortFunc(fit, func(a, b pairFit) int { return cmp.Compare(a.order, b.order) })
+		for _, f := range fit {
+			if !visit(names[i], shards[f.shard].who[f.at].id.String(), f.score) {
+				demands = nil
+				break
+			}
+		}
+		if demands == nil {
+			break
+		}
+	}
+	for n, s := range shards {
+		met[n].Iterate(func(at uint32) bool {
+			people = append(people, s.who[at].seen())
+			return true
+		})
+	}
 	slices.SortFunc(people, bySeen)
 	return people, posted
+}
+
+// pairFit is a person that fits an offer.
+type pairFit struct {
+	order uint32 // place by id among all
+	score int32
+	shard int
+	at    uint32
+}
+
+// order gives every row its place by id.
+func (x *Index) order(shards *[shardCount]*shard, orders *[shardCount][]uint32) {
+	type place struct {
+		id    ulid.ULID
+		shard uint32
+		at    uint32
+	}
+	var all []place
+	for n, s := range shards {
+		orders[n] = make([]uint32, len(s.who))
+		for at := range s.who {
+			all = append(all, place{s.who[at].id, uint32(n), uint32(at)})
+		}
+	}
+	slices.SortFunc(all, func(a, b place) int { return byID(a.id, b.id) })
+	for i, p := range all {
+		orders[p.shard][p.at] = uint32(i)
+	}
+}
+
+func (w *identity) seen() Seen { return Seen{w.id, w.stamp} }
+
+func bySeen(a, b Seen) int { return byID(a.ID, b.ID) }
+
+// byID orders ids as their bytes do, two words at a time.
+func byID(a, b ulid.ULID) int {
+	if c := cmp.Compare(binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(b[:8])); c != 0 {
+		return c
+	}
+	return cmp.Compare(binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(b[8:]))
 }
 
 // top keeps the k best. Equal scores are ordered by a hash of seed and id: by
@@ -482,24 +615,56 @@ type top struct {
 	heap ranked
 }
 
+// rank is an offer (id) or a person (who) and its place among others.
 type rank struct {
-	id    string
 	score int32
+	at    uint32 // row of a person, until found is there
 	draw  uint64
+	who   ulid.ULID
+	id    string
+	found *found
 }
 
-func newTop(k int, seed string) *top { return &top{k: k, seed: fnv(14695981039346656037, seed)} }
+// found is what is kept of a person who is among the best so far.
+type found struct {
+	seq     int64
+	profile Profile
+}
+
+func newTop(k int, seed string) *top { return &top{k: k, seed: seedOf(seed)} }
 
 // better says whether a comes before b.
 func better(a, b rank) int {
-	return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.draw, b.draw), cmp.Compare(a.id, b.id))
+	return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.draw, b.draw), byID(a.who, b.who), strings.Compare(a.id, b.id))
 }
 
-func (t *top) offer(id string, score int32) {
-	if t.k <= 0 || len(t.heap) == t.k && score < t.heap[0].score {
+// least is the score below which nobody comes in any more.
+func (t *top) least() int32 {
+	switch {
+	case t.k <= 0:
+		return math.MaxInt32
+	case len(t.heap) < t.k:
+		return math.MinInt32
+	}
+	return t.heap[0].score
+}
+
+// offer takes one more.
+func (t *top) offer(r rank) {
+	if r.score < t.least() {
 		return
 	}
-	r := rank{id, score, draw(t.seed, id)}
+	if r.draw = lot(t.seed, r.who); r.id != "" {
+		r.draw = draw(t.seed, r.id)
+	}
+	t.take(r)
+}
+
+// take takes one more whose lot is drawn.
+func (t *top) take(r rank) {
+	if t.k <= 0 {
+		return
+	}
 	if len(t.heap) < t.k {
 		heap.Push(&t.heap, r)
 	} else if better(r, t.heap[0]) < 0 {
@@ -527,14 +692,15 @@ func (r *ranked) Pop() any {
 	return x
 }
 
-// draw is the lot that an id draws under a seed: FNV-1a, then the finalizer of
-// SplitMix64, because the last bytes of FNV are mixed too little to be fair.
-func draw(seed uint64, id string) uint64 {
-	z := fnv(seed, id)
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
+// seedOf is the number of a seed.
+func seedOf(seed string) uint64 { return fnv(14695981039346656037, seed) }
+
+// draw is the lot that an id draws under a seed: FNV-1a, then mixed, because the
+// last bytes of FNV are mixed too little to be fair.
+func draw(seed uint64, id string) uint64 { return mix(fnv(seed, id)) }
+
+// lot is the lot that a person draws.
+func lot(seed uint64, id ulid.ULID) uint64 { return mix(seed ^ hash(id)) }
 
 func fnv(h uint64, s string) uint64 {
 	for i := range len(s) {

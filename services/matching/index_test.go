@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
 )
 
@@ -27,7 +28,16 @@ func genWorld(t *rapid.T) *world {
 	w.index = NewIndex(w.rules)
 	version := int64(0)
 	// Documents are put again with changes, and old versions come late.
-	for range rapid.IntRange(0, 40).Draw(t, "seekers") {
+	putOffer := func() {
+		name, o := id(100+rapid.IntRange(0, 4).Draw(t, "offer")), genOffer(t)
+		version++
+		w.index.PutOffer(name, version, o)
+		w.offers[name] = o
+	}
+	for range rapid.IntRange(0, 60).Draw(t, "seekers") {
+		if rapid.IntRange(0, 9).Draw(t, "offer between") == 0 {
+			putOffer() // and with it licences that nobody has asked for before
+		}
 		name, s := id(rapid.IntRange(0, 15).Draw(t, "seeker")), genSeeker(t)
 		version++
 		w.index.PutSeeker(name, version, s)
@@ -37,10 +47,7 @@ func genWorld(t *rapid.T) *world {
 		w.seekers[name] = s
 	}
 	for range rapid.IntRange(1, 6).Draw(t, "offers") {
-		name, o := id(100+rapid.IntRange(0, 4).Draw(t, "offer")), genOffer(t)
-		version++
-		w.index.PutOffer(name, version, o)
-		w.offers[name] = o
+		putOffer()
 	}
 	for _, e := range []string{id(500), id(501)} {
 		if rapid.IntRange(0, 5).Draw(t, "suspended") == 0 {
@@ -76,7 +83,7 @@ func TestIndexAgreesWithAskingEverybody(t *testing.T) {
 		}
 
 		d := w.rules.Demand(w.offers[offer], w.barred[w.offers[offer].EmployerID])
-		considered, out, fit := 0, map[string]int{}, []rank{}
+		considered, out, fit, detail := 0, map[string]int{}, []rank{}, map[Detail]int{}
 		for name, s := range w.seekers {
 			p := w.rules.Person(s)
 			if !within(ask.Scope.Governorates, p.Governorate) {
@@ -86,10 +93,13 @@ func TestIndexAgreesWithAskingEverybody(t *testing.T) {
 			pair := Pair{Offer: &d, Person: &p, Today: today, Kind: Shortlisted, Disclose: ask.Scope.Employer != "", State: ask.States[name]}
 			if f := Failures(&pair); len(f) > 0 {
 				out[f[0].Condition]++
+				if why, told := detailOf(f[0]); told {
+					detail[Detail{Condition: f[0].Condition, Why: why}]++
+				}
 				continue
 			}
 			parts := Score(w.rules.Weights, &d, &p.Profile, today)
-			fit = append(fit, rank{name, parts.Total(), draw(fnv(14695981039346656037, ask.Seed), name)})
+			fit = append(fit, rank{id: name, score: parts.Total(), draw: lot(seedOf(ask.Seed), ulid.MustParse(name))})
 		}
 		slices.SortFunc(fit, better)
 		if got.Considered != considered || got.Eligible != len(fit) || !maps.Equal(got.Out, out) {
@@ -102,8 +112,68 @@ func TestIndexAgreesWithAskingEverybody(t *testing.T) {
 		if sum != got.Considered {
 			t.Fatalf("%d counted out or eligible of %d considered", sum, got.Considered)
 		}
+		if !slices.IsSortedFunc(got.Details, func(a, b Detail) int { return cmp.Compare(placeOf(a.Condition), placeOf(b.Condition)) }) {
+			t.Fatalf("details are not in the order of the conditions: %v", got.Details)
+		}
+		told := map[Detail]int{}
+		for _, d := range got.Details {
+			told[Detail{Condition: d.Condition, Why: d.Why}] = d.Count
+		}
+		if !maps.Equal(told, detail) {
+			t.Fatalf("details %v, want %v", told, detail)
+		}
 		if want := fit[:min(len(fit), ask.K)]; !slices.EqualFunc(got.Matches, want, func(m Match, r rank) bool { return m.ID == r.id && m.Score == r.score }) {
 			t.Fatalf("got %v, want %v", got.Matches, want)
+		}
+	})
+}
+
+// detailOf is what Shortlist.Details says of a failure; false when nothing.
+func detailOf(f Failure) (why Reason, told bool) {
+	switch why = f.Why; f.Condition {
+	case CondDates:
+		return Reason{Key: "out_" + why.Key, To: why.To}, true
+	case CondFree:
+		return Reason{Key: why.Key}, true
+	case CondPathway:
+		return why, why.A != "" // an offer without a scheme fails before
+	case CondLanguage, CondLicence, CondRefused:
+		return why, true
+	}
+	return why, false
+}
+
+// Every match has the parts, and everybody in the index is as in the documents.
+func TestIndexKeepsPeopleAsTheyAre(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := genWorld(t)
+		for name, s := range w.seekers {
+			got, ok := w.index.Person(name)
+			if !ok {
+				t.Fatalf("%s is not in the index", name)
+			}
+			want := w.rules.Person(s)
+			for i := range want.Tracks {
+				want.Tracks[i].Pathway = ""
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("got  %v\nwant %v", got, want)
+			}
+		}
+		if people, _ := w.index.Size(); people != len(w.seekers) {
+			t.Fatalf("%d people, want %d", people, len(w.seekers))
+		}
+		for offer := range w.offers {
+			list, _ := w.index.Candidates(offer, Ask{K: 50, Today: today, Left: -1, Witness: true})
+			for _, m := range list.Matches {
+				pair, ok := w.index.Pair(offer, m.ID, Ask{Today: today, Left: -1})
+				if !ok || pair.Score != m.Score || pair.Parts != m.Parts || len(pair.Failed) > 0 || len(pair.Changes) > 0 {
+					t.Fatalf("the pair of %s and %s says %+v, the shortlist %+v", offer, m.ID, pair, m)
+				}
+				if i, found := slices.BinarySearchFunc(list.Seen, Seen{ID: ulid.MustParse(m.ID)}, bySeen); !found || list.Seen[i].Stamp != w.seekers[m.ID].Stamp() {
+					t.Fatalf("%s is not in the witness %v with its stamp", m.ID, list.Seen)
+				}
+			}
 		}
 	})
 }

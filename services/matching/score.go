@@ -332,20 +332,29 @@ func languagePart(w *Weights, d *Demand, p *Profile) (int32, Reason) {
 // availabilityPart: the share of the contract during which the person is
 // available.
 func availabilityPart(w *Weights, d *Demand, p *Profile, today Day) (int32, Reason) {
+	value, from, to := availableFor(w, d, p.From, p.To, today)
+	if value == 0 && to < from {
+		return 0, Reason{Key: "part_dates_none"}
+	}
+	return value, Reason{Key: "part_dates", From: from, To: to}
+}
+
+// availableFor is the share of the contract within these days, and the first and last
+// of them; the last comes before the first when there are none.
+func availableFor(w *Weights, d *Demand, from, to, today Day) (value int32, first, last Day) {
 	start := max(d.Start, today)
 	end := d.End
 	if end == 0 {
 		end = start + Day(w.Availability.Horizon) - 1
 	}
-	from, to := max(start, p.From), end
-	if p.To != 0 {
-		to = min(end, p.To)
+	first, last = max(start, from), end
+	if to != 0 {
+		last = min(end, to)
 	}
-	why := Reason{Key: "part_dates", From: from, To: to}
-	if end < start || to < from {
-		return 0, Reason{Key: "part_dates_none"}
+	if end < start || last < first {
+		return 0, 1, 0
 	}
-	return int32(int64(to-from+1) * 1000 / int64(end-start+1)), why
+	return int32(int64(last-first+1) * 1000 / int64(end-start+1)), first, last
 }
 
 // wishesPart: whether the offer is where, and under which scheme, the person
