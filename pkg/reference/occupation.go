@@ -489,10 +489,13 @@ func loadFile(path string) (*Occupations, error) {
 	if len(o.Jobs) == 0 {
 		return nil, fmt.Errorf("reference: no occupation in %s; import ROME again", path)
 	}
-	for _, j := range o.Jobs {
+	for code, j := range o.Jobs {
 		for i := range j.Items {
 			j.Items[i].Code = shared(j.Items[i].Code)
 		}
+		// The list stays for good: no room behind its ends.
+		j.Items, j.Names = slices.Clone(j.Items), slices.Clone(j.Names)
+		o.Jobs[code] = j
 	}
 	return &o, nil
 }

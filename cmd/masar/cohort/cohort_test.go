@@ -72,7 +72,8 @@ func TestTheSameSeedDrawsTheSame(t *testing.T) {
 		}
 		return all
 	}
-	if text(drawn(200, jobs())) != text(drawn(200, jobs())) {
+	one, other := drawn(200, jobs()), drawn(200, jobs())
+	if text(one) != text(other) {
 		t.Error("two cohorts of one seed differ")
 	}
 	if text(drawn(200, nil)) != text(drawn(200, reference.EmbeddedOccupations())) {
