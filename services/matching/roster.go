@@ -14,177 +14,256 @@ import (
 	"masar.local/pkg/docstore"
 )
 
-// A roster is a list of people and of the states in which they were: what a
-// shortlist or a campaign was made from. It is kept under a digest of what it
-// says, so that equal rosters are kept once.
+// A roster is a list of people, or of offers, and of the states in which they
+// were: what a shortlist or a campaign was made from. It is kept under a digest of
+// what it says, so that equal rosters are kept once.
 //
 // It is cut into parts, each of them kept in the same way. Where it is cut depends
 // on the ids alone: when one person changes, one part does, and two rosters of a
 // million people that differ in ten share all but ten parts of about partSize.
-// The order of writing is parts, roster, and then whatever names the roster: what
-// can be found can be read.
 
 // Roster is the document of a roster, or of a part of one.
 type Roster struct {
-	Count int `bson:"count"` // people in it
+	Count int `bson:"count"` // people or offers in it
 	// Parts are the digests of its parts, 16 bytes each, in order; none in a part.
 	Parts []byte `bson:"parts,omitempty"`
-	// Entries are the people of a part, by id: 16 bytes of id, 8 of stamp, big-endian.
+	// Entries are what a part lists, by id; numbers are big-endian. A person: 16
+	// bytes of id, 8 of stamp. An offer: 8 bytes of its seq, 8 of its employer's, 2
+	// of the length of its id, the id.
 	Entries []byte `bson:"entries,omitempty"`
 }
 
 const (
-	entrySize  = 24
 	digestSize = 16
 	// A roster is cut after each id that draws 0 of partSize, and after partMost:
-	// parts of 24 kB on average, and below 800 kB always.
+	// parts of 24 kB on average, and below 800 kB always (an id of an offer may be
+	// long, but is not).
 	partSize = 1024
-	partMost = 1 << 15
+	partMost = 1 << 14
 	// What is written in one go.
 	fileBytes = 4 << 20
-	// How many parts are remembered to be stored.
-	knownMost = 1 << 16
 )
 
 var rostersSchema = docstore.Schema{Collection: "rosters"}
 
-// rosters keeps rosters. It is safe for concurrent use.
-type rosters struct {
-	e docstore.Engine
+// keeper writes documents that never change, under names that are made from what
+// they say. It is safe for concurrent use.
+type keeper struct {
+	e          docstore.Engine
+	collection string
 
 	mu    sync.Mutex
 	known map[string]bool // documents that are there for certain: none is ever removed
 }
 
-func newRosters(e docstore.Engine) *rosters { return &rosters{e: e, known: map[string]bool{}} }
-
-// rosterName is the name of the people, which are in the order of their ids, and
-// documents are what is kept under it: the parts, and the roster last. Nothing is
-// read or written.
-func rosterDocuments(people []Seen) (name string, documents []namedRoster) {
-	parts := make([]byte, 0, digestSize*(1+len(people)/partSize))
-	for len(people) > 0 {
-		n := 1
-		for n < len(people) && n < partMost && !cut(&people[n-1]) {
-			n++
-		}
-		entries := make([]byte, 0, entrySize*n)
-		for _, p := range people[:n] {
-			entries = append(entries, p.ID[:]...)
-			entries = binary.BigEndian.AppendUint64(entries, p.Stamp)
-		}
-		digest := sha256.Sum256(entries)
-		parts = append(parts, digest[:digestSize]...)
-		documents = append(documents, namedRoster{"part-" + hex.EncodeToString(digest[:digestSize]), Roster{Count: n, Entries: entries}})
-		people = people[n:]
-	}
-	digest := sha256.Sum256(parts)
-	whole := namedRoster{"roster-" + hex.EncodeToString(digest[:digestSize]), Roster{Parts: parts}}
-	for _, d := range documents {
-		whole.Count += d.Count
-	}
-	return whole.name, append(documents, whole)
+func newKeeper(e docstore.Engine, s docstore.Schema) *keeper {
+	return &keeper{e: e, collection: s.Collection, known: map[string]bool{}}
 }
 
-// cut says whether a part ends after somebody.
-func cut(p *Seen) bool {
-	return mix(binary.BigEndian.Uint64(p.ID[:8])^mix(binary.BigEndian.Uint64(p.ID[8:])))%partSize == 0
-}
+// knownMost bounds how many documents a keeper remembers.
+const knownMost = 1 << 16
 
-type namedRoster struct {
-	name string
-	Roster
-}
-
-// store keeps people, who are sorted by id, each once, and gives the name of
-// their roster. To keep the same again writes nothing.
-func (r *rosters) store(ctx context.Context, people []Seen) (name string, err error) {
-	for i := 1; i < len(people); i++ {
-		if people[i-1].ID.Compare(people[i].ID) >= 0 {
-			return "", errors.New("matching: a roster is not sorted by id, or has somebody twice")
-		}
-	}
-	name, documents := rosterDocuments(people)
-	return name, r.file(ctx, documents)
+// has says whether a document is known to be there.
+func (k *keeper) has(name string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.known[name]
 }
 
 // file writes those documents that are not known to be there.
-func (r *rosters) file(ctx context.Context, documents []namedRoster) error {
+func (k *keeper) file(ctx context.Context, documents []named) error {
 	var batch []docstore.Record
-	var names []string
 	size := 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
-		if err := r.e.File(ctx, rostersSchema.Collection, batch); err != nil {
-			return fmt.Errorf("matching: keep a roster: %w", err)
+		if err := k.e.File(ctx, k.collection, batch); err != nil {
+			return fmt.Errorf("matching: keep %s: %w", k.collection, err)
 		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if len(r.known)+len(names) > knownMost {
-			clear(r.known)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if len(k.known)+len(batch) > knownMost {
+			clear(k.known)
 		}
-		for _, n := range names {
-			r.known[n] = true
+		for _, r := range batch {
+			k.known[r.ID] = true
 		}
-		batch, names, size = nil, nil, 0
+		batch, size = nil, 0
 		return nil
 	}
 	for _, d := range documents {
-		r.mu.Lock()
-		known := r.known[d.name]
-		r.mu.Unlock()
-		if known {
+		if k.has(d.name) {
 			continue
 		}
-		body, err := bson.Marshal(d.Roster)
+		body, err := bson.Marshal(d.body)
 		if err != nil {
-			return fmt.Errorf("matching: encode a roster: %w", err)
+			return fmt.Errorf("matching: encode %s: %w", k.collection, err)
 		}
-		if size += len(body); size > fileBytes {
+		if size > 0 && size+len(body) > fileBytes {
 			if err := flush(); err != nil {
 				return err
 			}
-			size = len(body)
 		}
-		batch, names = append(batch, docstore.Record{ID: d.name, Version: 1, Body: body}), append(names, d.name)
+		size += len(body)
+		batch = append(batch, docstore.Record{ID: d.name, Version: 1, Body: body})
 	}
 	return flush()
+}
+
+// named is a document and its id.
+type named struct {
+	name string
+	body any
+}
+
+// rosters keeps rosters.
+type rosters struct{ *keeper }
+
+func newRosters(e docstore.Engine) rosters { return rosters{newKeeper(e, rostersSchema)} }
+
+// roster is one that may be kept: its name, and the documents of it.
+type roster struct {
+	name      string
+	documents []named
+}
+
+// rosterOf makes a roster of n entries. entry appends the i-th; cut says whether a
+// part ends after it.
+func rosterOf(n int, entry func(to []byte, i int) []byte, cut func(i int) bool) roster {
+	var out roster
+	parts := make([]byte, 0, digestSize*(1+n/partSize))
+	for i := 0; i < n; {
+		var entries []byte
+		first := i
+		for {
+			entries = entry(entries, i)
+			if i++; i == n || i-first == partMost || cut(i-1) {
+				break
+			}
+		}
+		digest := sha256.Sum256(entries)
+		parts = append(parts, digest[:digestSize]...)
+		out.documents = append(out.documents, named{"part-" + hex.EncodeToString(digest[:digestSize]), Roster{Count: i - first, Entries: entries}})
+	}
+	digest := sha256.Sum256(parts)
+	out.name = "roster-" + hex.EncodeToString(digest[:digestSize])
+	out.documents = append(out.documents, named{out.name, Roster{Count: n, Parts: parts}})
+	return out
+}
+
+// rosterOfPeople makes the roster of people, who are sorted by id, each once.
+func rosterOfPeople(people []Seen) (roster, error) {
+	for i := 1; i < len(people); i++ {
+		if people[i-1].ID.Compare(people[i].ID) >= 0 {
+			return roster{}, errors.New("matching: a roster is not sorted by id, or has somebody twice")
+		}
+	}
+	return rosterOf(len(people), func(to []byte, i int) []byte {
+		return binary.BigEndian.AppendUint64(append(to, people[i].ID[:]...), people[i].Stamp)
+	}, func(i int) bool { return cutAfter(&people[i]) }), nil
+}
+
+func cutAfter(p *Seen) bool {
+	return mix(binary.BigEndian.Uint64(p.ID[:8])^mix(binary.BigEndian.Uint64(p.ID[8:])))%partSize == 0
+}
+
+// rosterOfOffers makes the roster of offers, in the order given.
+func rosterOfOffers(offers []SeenOffer) roster {
+	return rosterOf(len(offers), func(to []byte, i int) []byte {
+		to = binary.BigEndian.AppendUint64(to, uint64(offers[i].Seq))
+		to = binary.BigEndian.AppendUint64(to, uint64(offers[i].EmployerSeq))
+		to = binary.BigEndian.AppendUint16(to, uint16(len(offers[i].ID))) // at most docstore.MaxID
+		return append(to, offers[i].ID...)
+	}, func(i int) bool { return draw(0, offers[i].ID)%partSize == 0 })
+}
+
+// store keeps people, who are sorted by id, each once, and gives the name of
+// their roster. To keep the same again writes nothing.
+func (r rosters) store(ctx context.Context, people []Seen) (name string, err error) {
+	made, err := rosterOfPeople(people)
+	if err != nil {
+		return "", err
+	}
+	return made.name, r.file(ctx, made.documents)
+}
+
+// storeOffers keeps offers in the order given, and gives the name of their roster.
+func (r rosters) storeOffers(ctx context.Context, offers []SeenOffer) (name string, err error) {
+	made := rosterOfOffers(offers)
+	return made.name, r.file(ctx, made.documents)
 }
 
 // load gives the people of a roster, by id. What is not there is
 // docstore.ErrNotFound; what is there and was not written by store is an error
 // too.
-func (r *rosters) load(ctx context.Context, name string) ([]Seen, error) {
+func (r rosters) load(ctx context.Context, name string) ([]Seen, error) {
+	var people []Seen
+	err := r.entries(ctx, name, func(e []byte) (int, bool) {
+		if len(e) < 24 {
+			return 0, false
+		}
+		people = append(people, Seen{ID: [16]byte(e), Stamp: binary.BigEndian.Uint64(e[16:])})
+		return 24, true
+	})
+	return people, err
+}
+
+// loadOffers gives the offers of a roster, as load does people.
+func (r rosters) loadOffers(ctx context.Context, name string) ([]SeenOffer, error) {
+	var offers []SeenOffer
+	err := r.entries(ctx, name, func(e []byte) (int, bool) {
+		if len(e) < 18 {
+			return 0, false
+		}
+		size := 18 + int(binary.BigEndian.Uint16(e[16:]))
+		if len(e) < size {
+			return 0, false
+		}
+		offers = append(offers, SeenOffer{
+			ID: string(e[18:size]), Seq: int64(binary.BigEndian.Uint64(e)), EmployerSeq: int64(binary.BigEndian.Uint64(e[8:])),
+		})
+		return size, true
+	})
+	return offers, err
+}
+
+// entries reads a roster: take reads one entry and says how long it is, or that
+// it is none.
+func (r rosters) entries(ctx context.Context, name string, take func([]byte) (int, bool)) error {
 	whole, err := r.get(ctx, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	damaged := fmt.Errorf("matching: the roster %s is damaged", name)
 	if len(whole.Parts)%digestSize != 0 {
-		return nil, fmt.Errorf("matching: the roster %s is damaged: its list of parts has %d bytes", name, len(whole.Parts))
+		return damaged
 	}
-	people := make([]Seen, 0, max(0, whole.Count))
+	n := 0
 	for digests := whole.Parts; len(digests) > 0; digests = digests[digestSize:] {
 		digest := digests[:digestSize]
 		part, err := r.get(ctx, "part-"+hex.EncodeToString(digest))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if sum := sha256.Sum256(part.Entries); string(sum[:digestSize]) != string(digest) || len(part.Entries)%entrySize != 0 {
-			return nil, fmt.Errorf("matching: the part %x of the roster %s is damaged", digest, name)
+		if sum := sha256.Sum256(part.Entries); string(sum[:digestSize]) != string(digest) {
+			return damaged
 		}
-		for e := part.Entries; len(e) > 0; e = e[entrySize:] {
-			people = append(people, Seen{ID: [16]byte(e), Stamp: binary.BigEndian.Uint64(e[16:])})
+		for e := part.Entries; len(e) > 0; n++ {
+			size, ok := take(e)
+			if !ok {
+				return damaged
+			}
+			e = e[size:]
 		}
 	}
-	if len(people) != whole.Count {
-		return nil, fmt.Errorf("matching: the roster %s is damaged: it says %d people and has %d", name, whole.Count, len(people))
+	if n != whole.Count {
+		return damaged
 	}
-	return people, nil
+	return nil
 }
 
-func (r *rosters) get(ctx context.Context, name string) (*Roster, error) {
+func (r rosters) get(ctx context.Context, name string) (*Roster, error) {
 	found, err := r.e.Get(ctx, rostersSchema.Collection, name)
 	if err != nil {
 		return nil, fmt.Errorf("matching: read %s of the rosters: %w", name, err)

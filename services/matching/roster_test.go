@@ -24,7 +24,7 @@ func seenPeople(n int, stamp func(int) uint64) []Seen {
 	return out
 }
 
-func rosterStore(t testing.TB, uri string) *rosters {
+func rosterStore(t testing.TB, uri string) rosters {
 	t.Helper()
 	e, err := docstore.Open(t.Context(), uri)
 	if err != nil {
@@ -57,7 +57,7 @@ func TestRostersAreKeptOnceAndShareTheirParts(t *testing.T) {
 			t.Errorf("a roster of 20,000 took %d documents, want about 20", first)
 		}
 		// Again, also by a process that remembers nothing.
-		for _, again := range []*rosters{r, newRosters(r.e)} {
+		for _, again := range []rosters{r, newRosters(r.e)} {
 			if same, err := again.store(t.Context(), people); err != nil || same != name {
 				t.Fatalf("again: %s, %v; want %s", same, err, name)
 			}
@@ -134,14 +134,45 @@ func TestRosterParts(t *testing.T) {
 	for n := uint64(0); len(ids) < partMost+10; n++ {
 		var p Seen
 		binary.BigEndian.PutUint64(p.ID[:], n)
-		if !cut(&p) {
+		if !cutAfter(&p) {
 			ids = append(ids, p)
 		}
 	}
-	_, documents := rosterDocuments(ids)
-	if len(documents) != 3 || documents[0].Count != partMost || documents[1].Count != 10 {
-		t.Errorf("%d documents, the first of %d people", len(documents), documents[0].Count)
+	made, err := rosterOfPeople(ids)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if d := made.documents; len(d) != 3 || d[0].body.(Roster).Count != partMost || d[1].body.(Roster).Count != 10 {
+		t.Errorf("%d documents", len(d))
+	}
+}
+
+func TestRosterOfOffers(t *testing.T) {
+	r := rosterStore(t, storetest.SQLite(t))
+	rapid.Check(t, func(t *rapid.T) {
+		offers := rapid.SliceOf(rapid.Custom(func(t *rapid.T) SeenOffer {
+			return SeenOffer{rapid.String().Draw(t, "id"), rapid.Int64().Draw(t, "seq"), rapid.Int64().Draw(t, "employer seq")}
+		})).Draw(t, "offers")
+		name, err := r.storeOffers(t.Context(), offers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.loadOffers(t.Context(), name); err != nil || !slices.Equal(got, offers) {
+			t.Fatalf("read %v, %v; want %v", got, err, offers)
+		}
+		if len(offers) > 0 {
+			if _, err := r.load(t.Context(), name); err == nil && sizeOf(offers) != 24*len(offers) {
+				t.Fatal("offers were read as people")
+			}
+		}
+	})
+}
+
+func sizeOf(offers []SeenOffer) (n int) {
+	for _, o := range offers {
+		n += 18 + len(o.ID)
+	}
+	return n
 }
 
 func BenchmarkRoster(b *testing.B) {

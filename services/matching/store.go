@@ -53,7 +53,7 @@ type store struct {
 	employers *docstore.Collection[Employer]
 	cases     *docstore.Collection[Case]
 	learned   learnedLog
-	rosters   *rosters
+	rosters   rosters
 }
 
 func openStore(ctx context.Context, e docstore.Engine) (*store, error) {
