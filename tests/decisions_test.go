@@ -100,25 +100,32 @@ func TestOffersThatFallThrough(t *testing.T) {
 	at(salmas, "P07")
 
 	// Two offers would take Nadia at once: one does, the other is told why not.
-	var all sync.WaitGroup
-	var mu sync.Mutex
 	taken, other := "", ""
-	for _, o := range []string{apples, pears} {
-		all.Go(func() {
-			status, answer := try(o, nadia, "accepted")
-			mu.Lock()
-			defer mu.Unlock()
-			switch status {
-			case http.StatusCreated:
-				taken += o
-			case http.StatusConflict:
-				other += o
-			default:
-				t.Errorf("%d %s", status, answer)
-			}
-		})
-	}
-	all.Wait()
+	harness.Eventually(t, "an offer takes Nadia", func() error {
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		taken, other = "", ""
+		for _, o := range []string{apples, pears} {
+			all.Go(func() {
+				status, answer := try(o, nadia, "accepted")
+				mu.Lock()
+				defer mu.Unlock()
+				switch status {
+				case http.StatusCreated:
+					taken += o
+				case http.StatusConflict:
+					other += o
+				default:
+					t.Errorf("%d %s", status, answer)
+				}
+			})
+		}
+		all.Wait()
+		if taken == "" {
+			return fmt.Errorf("matching has not heard of the interviews yet: %s", other)
+		}
+		return nil
+	})
 	if len(taken) != len(apples) || len(other) != len(apples) {
 		t.Fatalf("taken by %q, refused to %q", taken, other)
 	}
