@@ -18,13 +18,16 @@ type Endpoints struct {
 	Offers     api.Endpoint[OffersRequest, OffersAnswer]
 	Decide     api.Endpoint[DecideRequest, Decision]
 	Decisions  api.Endpoint[DecisionsRequest, api.Page[CaseView]]
+	Shortlist  api.Endpoint[ShortlistRequest, ShortlistView]
+	Replay     api.Endpoint[ShortlistRequest, ReplayAnswer]
 	Learn      api.Endpoint[event.Event, struct{}]
 }
 
 // NewEndpoints makes the endpoints of a service.
 func NewEndpoints(s Service) Endpoints {
 	return Endpoints{
-		Candidates: s.Candidates, Offers: s.Offers, Decide: s.Decide, Decisions: s.Decisions, Learn: s.Learn,
+		Candidates: s.Candidates, Offers: s.Offers, Decide: s.Decide, Decisions: s.Decisions,
+		Shortlist: s.Shortlist, Replay: s.Replay, Learn: s.Learn,
 	}
 }
 
@@ -146,6 +149,10 @@ type CandidatesAnswer struct {
 
 // AnswerBasis is what an answer was made from.
 type AnswerBasis struct {
+	// ShortlistID names this very answer: what it was made from is kept, and it can
+	// be made again.
+	ShortlistID string `json:"shortlist_id"`
+
 	Seq       int64  `json:"seq"`               // last event of whom or what was asked about
 	AsOf      string `json:"as_of"`             // the day that availability is judged on
 	Weights   string `json:"weights_version"`   // of the weights

@@ -38,6 +38,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	refresh := &refresher{store: documents, index: index, log: p.Log, now: p.Now}
 	service := &service{
 		store: documents, index: index, names: names, rules: rules, ready: refresh.ready, now: p.Now,
+		past: &pastRules{dataDir: p.DataDir, present: rules}, program: programVersion(),
 	}
 	endpoints := NewEndpoints(service)
 	router := p.Router()

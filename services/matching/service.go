@@ -32,6 +32,10 @@ type Service interface {
 	Decide(ctx context.Context, req DecideRequest) (Decision, error)
 	// Decisions lists cases, newest first.
 	Decisions(ctx context.Context, req DecisionsRequest) (api.Page[CaseView], error)
+	// Shortlist shows what an answer of Candidates or Offers was made from.
+	Shortlist(ctx context.Context, req ShortlistRequest) (ShortlistView, error)
+	// Replay makes such an answer again and says whether it is the same.
+	Replay(ctx context.Context, req ShortlistRequest) (ReplayAnswer, error)
 	// Learn applies an event of another service, once.
 	Learn(ctx context.Context, e event.Event) (struct{}, error)
 }
@@ -44,6 +48,9 @@ type service struct {
 	rules *Rules
 	ready func() error // nil: the index holds every document
 	now   func() time.Time
+
+	past    *pastRules
+	program string // version
 }
 
 var _ Service = (*service)(nil)
@@ -107,7 +114,7 @@ func (s *service) look(who access.Principal) look {
 	if who.Role != access.Employer {
 		return look{}
 	}
-	return look{func(id string) string { return s.names.mask(who.Employer, id) }}
+	return s.lookOf(who.Employer)
 }
 
 func noOffer() error { return api.NotFound("There is no such offer, or not for you.") }
@@ -149,32 +156,30 @@ func (s *service) Candidates(ctx context.Context, req CandidatesRequest) (Candid
 	if err != nil {
 		return none, err
 	}
-	basis := s.basis(req.OfferID, req.Seed)
-	list, _ := s.index.Candidates(req.OfferID, Ask{
-		Scope: scope(who), K: req.K, Today: ParseDay(basis.AsOf), Seed: basis.Seed,
-		States: states, Left: max(0, posted.Seats-taken),
-	})
-	basis.Seq = list.Seq
-	answer := CandidatesAnswer{
-		OfferID: req.OfferID, AnswerBasis: basis, Considered: list.Considered, Eligible: list.Eligible,
-		Out: outViews(list.Out), Candidates: []MatchedOne{},
-	}
-	for i := range list.Matches {
-		m := &list.Matches[i]
-		answer.Candidates = append(answer.Candidates, MatchedOne{
-			Rank: i + 1, CandidateID: s.look(who).candidate(m.ID), Seq: m.Seq, Scored: scored(m), Decision: m.State,
-		})
-	}
-	return answer, nil
+	r := &ShortlistRecord{Asked: s.asked(who, req.OfferID, req.Seed, req.K), Basis: s.basis(states)}
+	r.OfferID, r.Left = req.OfferID, max(0, posted.Seats-taken)
+	ask := r.ask(&r.Basis)
+	ask.Witness = true
+	list, _ := s.index.Candidates(req.OfferID, ask)
+	return keep(ctx, s, r, list, candidatesAnswer(s.look(who)))
 }
 
-// basis is what an answer about something is made from, but for its seq.
-func (s *service) basis(about, seed string) AnswerBasis {
-	day := DayOf(s.now()).String()
-	if seed == "" {
-		seed = about + "/" + day
+// candidatesAnswer is the answer to what a record asks, from what the index says;
+// now, or when it is made again.
+func candidatesAnswer(look look) func(r *ShortlistRecord, id string, list *Shortlist) CandidatesAnswer {
+	return func(r *ShortlistRecord, id string, list *Shortlist) CandidatesAnswer {
+		answer := CandidatesAnswer{
+			OfferID: r.OfferID, AnswerBasis: r.view(id, list.Seq), Considered: list.Considered, Eligible: list.Eligible,
+			Out: outViews(list.Out), Candidates: []MatchedOne{},
+		}
+		for i := range list.Matches {
+			m := &list.Matches[i]
+			answer.Candidates = append(answer.Candidates, MatchedOne{
+				Rank: i + 1, CandidateID: look.candidate(m.ID), Seq: m.Seq, Scored: scored(m), Decision: m.State,
+			})
+		}
+		return answer
 	}
-	return AnswerBasis{AsOf: day, Weights: s.rules.Weights.Version, Reference: s.rules.Reference, Seed: seed}
 }
 
 // Offers implements Service.
@@ -206,16 +211,26 @@ func (s *service) Offers(ctx context.Context, req OffersRequest) (OffersAnswer, 
 	if err != nil {
 		return none, err
 	}
-	basis := s.basis(req.CandidateID, req.Seed)
-	list, _ := s.index.Offers(id, Ask{
-		Scope: scope(who), K: req.K, Today: ParseDay(basis.AsOf), Seed: basis.Seed, States: states, Left: -1,
-	})
-	basis.Seq = list.Seq
-	answer := OffersAnswer{
-		CandidateID: req.CandidateID, AnswerBasis: basis, Considered: list.Considered, Eligible: list.Eligible,
-		Out: outViews(list.Out), Offers: offerViews(list.Matches), NearMisses: offerViews(list.Near),
+	r := &ShortlistRecord{Asked: s.asked(who, req.CandidateID, req.Seed, req.K), Basis: s.basis(states)}
+	r.CandidateID = id
+	ask := r.ask(&r.Basis)
+	ask.Witness = true
+	list, ok := s.index.Offers(id, ask)
+	if !ok {
+		return none, noCandidate()
 	}
-	return answer, nil
+	return keep(ctx, s, r, list, offersAnswer(s.look(who)))
+}
+
+// offersAnswer is to Offers what candidatesAnswer is to Candidates.
+func offersAnswer(look look) func(r *ShortlistRecord, id string, list *Shortlist) OffersAnswer {
+	return func(r *ShortlistRecord, id string, list *Shortlist) OffersAnswer {
+		return OffersAnswer{
+			CandidateID: look.candidate(r.CandidateID), AnswerBasis: r.view(id, list.Seq),
+			Considered: list.Considered, Eligible: list.Eligible,
+			Out: outViews(list.Out), Offers: offerViews(list.Matches), NearMisses: offerViews(list.Near),
+		}
+	}
 }
 
 func offerViews(matches []Match) []MatchedOffer {

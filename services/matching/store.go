@@ -54,10 +54,13 @@ type store struct {
 	cases     *docstore.Collection[Case]
 	learned   learnedLog
 	rosters   rosters
+	// The records of shortlists, to be read and to be kept.
+	shortlistRecords *docstore.Collection[ShortlistRecord]
+	shortlists       *keeper
 }
 
 func openStore(ctx context.Context, e docstore.Engine) (*store, error) {
-	if err := e.Ensure(ctx, seekersSchema, offersSchema, employersSchema, casesSchema, secretsSchema, learnedSchema, rostersSchema); err != nil {
+	if err := e.Ensure(ctx, seekersSchema, offersSchema, employersSchema, casesSchema, secretsSchema, learnedSchema, rostersSchema, shortlistsSchema); err != nil {
 		return nil, err
 	}
 	return &store{
@@ -67,6 +70,9 @@ func openStore(ctx context.Context, e docstore.Engine) (*store, error) {
 		cases:     docstore.NewCollection[Case](e, casesSchema),
 		learned:   learnedLog{e},
 		rosters:   newRosters(e),
+
+		shortlistRecords: docstore.NewCollection[ShortlistRecord](e, shortlistsSchema),
+		shortlists:       newKeeper(e, shortlistsSchema),
 	}, nil
 }
 
