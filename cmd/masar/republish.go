@@ -45,7 +45,7 @@ func (c republishCmd) Run(ctx context.Context) error {
 			batch = batch[:0]
 			return nil
 		}
-		err := journal(ctx, client, service, func(line runtime.JournalLine) error {
+		err := journal(ctx, client, service, "", func(line runtime.JournalLine) error {
 			if c.Topic != "" && line.Topic != c.Topic {
 				return nil
 			}

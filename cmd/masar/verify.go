@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -33,24 +34,27 @@ func (c verifyCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a := &audit{client: client, ends: map[string]string{}, unfolded: map[string]string{}, unknown: map[string]bool{}, tally: newTally()}
+	if err := a.begin(ctx); err != nil {
+		return err
+	}
 	// Events are under way for a moment after a command: a difference that goes
 	// away is not one.
 	deadline := time.Now().Add(c.Wait)
 	for {
-		report, err := verify(ctx, client)
+		differences, err := a.compare(ctx)
 		if err != nil {
 			return err
 		}
-		if len(report.differences) == 0 {
-			fmt.Printf("clean: %d events in the journals, %d facts, %d figures recounted\n", report.events, report.facts, report.cells)
+		if len(differences) == 0 {
+			fmt.Printf("clean: %d events in the journals, %d facts, %d figures recounted\n", a.events, a.facts, a.cells)
 			return nil
 		}
 		if !time.Now().Before(deadline) {
-			for _, d := range report.differences[:min(50, len(report.differences))] {
+			for _, d := range differences[:min(50, len(differences))] {
 				fmt.Println(d)
 			}
-			fmt.Printf("%d differences: %d events in the journals, %d facts, %d figures recounted\n",
-				len(report.differences), report.events, report.facts, report.cells)
+			fmt.Printf("%d differences: %d events in the journals, %d facts, %d figures recounted\n", len(differences), a.events, a.facts, a.cells)
 			return errFailed
 		}
 		select {
@@ -58,66 +62,109 @@ func (c verifyCmd) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-time.After(time.Second):
 		}
-	}
-}
-
-type verification struct {
-	events, facts, cells int
-	differences          []string
-}
-
-func (v *verification) differ(format string, args ...any) {
-	v.differences = append(v.differences, fmt.Sprintf(format, args...))
-}
-
-func verify(ctx context.Context, client *api.Client) (*verification, error) {
-	v := &verification{}
-	facts := map[string]bool{}
-	err := lines(ctx, client, "/api/indicators/facts", func(f indicators.Fact) error { facts[f.ID] = true; return nil })
-	if err != nil {
-		return nil, fmt.Errorf("facts: %w", err)
-	}
-	v.facts = len(facts)
-
-	tally := newTally()
-	for _, service := range publishers() {
-		if err := journal(ctx, client, service, func(line runtime.JournalLine) error {
-			v.events++
-			if !facts[line.ID] {
-				v.differ("event %s of %s has no fact", line.ID, line.Topic)
-			}
-			delete(facts, line.ID)
-			tally.add(line)
-			return nil
-		}); err != nil {
-			return nil, fmt.Errorf("journal of %s: %w", service, err)
+		if err := a.goOn(ctx); err != nil {
+			return err
 		}
 	}
-	for id := range facts {
-		v.differ("fact %s has no event in any journal", id)
-	}
+}
 
-	var recount indicators.Verification
-	if err := client.Get(ctx, "/api/indicators/verify", &recount); err != nil {
-		return nil, fmt.Errorf("recount of the facts: %w", err)
-	}
-	v.cells = recount.Cells
-	for _, d := range recount.Differences {
-		v.differ("%s", d)
-	}
+// audit is one verification. Reading a large programme takes minutes in which
+// events keep coming, so it goes on from where it stopped.
+type audit struct {
+	client   *api.Client
+	ends     map[string]string // of each service, the last event of its journal that was read
+	unfolded map[string]string // events that have no fact yet, and their topics
+	unknown  map[string]bool   // facts of the first reading whose event was not met yet
+	tally    *tally
 
-	for code, counted := range tally.figures() {
-		served, err := total(ctx, client, code)
+	events, facts, cells int
+}
+
+// begin reads every fact and every journal.
+func (a *audit) begin(ctx context.Context) error {
+	err := lines(ctx, a.client, "/api/indicators/facts", func(f indicators.Fact) error {
+		a.facts++
+		a.unknown[f.ID] = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("facts: %w", err)
+	}
+	return a.journals(ctx)
+}
+
+// goOn reads what has come since, in the journals and then as facts.
+func (a *audit) goOn(ctx context.Context) error {
+	if err := a.journals(ctx); err != nil || len(a.unfolded) == 0 {
+		return err
+	}
+	// Facts come by the ids of their events: from just before the first that is missing.
+	first := slices.Min(slices.Collect(maps.Keys(a.unfolded)))
+	err := lines(ctx, a.client, "/api/indicators/facts?after="+url.QueryEscape(first[:len(first)-1]), func(f indicators.Fact) error {
+		if _, missed := a.unfolded[f.ID]; missed {
+			a.facts++
+			delete(a.unfolded, f.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("facts: %w", err)
+	}
+	return nil
+}
+
+// journals reads what the journals hold after what was read of them.
+func (a *audit) journals(ctx context.Context) error {
+	for _, service := range publishers() {
+		err := journal(ctx, a.client, service, a.ends[service], func(line runtime.JournalLine) error {
+			a.events++
+			a.ends[service] = line.ID
+			a.tally.add(line)
+			if a.unknown[line.ID] {
+				delete(a.unknown, line.ID)
+			} else {
+				a.unfolded[line.ID] = line.Topic
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("journal of %s: %w", service, err)
+		}
+	}
+	return nil
+}
+
+// compare lists what does not agree at this moment.
+func (a *audit) compare(ctx context.Context) (differences []string, err error) {
+	differ := func(format string, args ...any) { differences = append(differences, fmt.Sprintf(format, args...)) }
+	for id, topic := range a.unfolded {
+		differ("event %s of %s has no fact", id, topic)
+	}
+	for id := range a.unknown {
+		differ("fact %s has no event in any journal", id)
+	}
+	for code, counted := range a.tally.figures() {
+		served, err := total(ctx, a.client, code)
 		if err != nil {
 			return nil, fmt.Errorf("figure %s: %w", code, err)
 		}
-		v.cells++
 		if served != counted {
-			v.differ("%s: served %v, counted in the journals %v", code, served, counted)
+			differ("%s: served %v, counted in the journals %v", code, served, counted)
 		}
 	}
-	slices.Sort(v.differences)
-	return v, nil
+	slices.Sort(differences)
+	if len(differences) > 0 {
+		return differences, nil // the recount, which takes longest, comes once these agree
+	}
+	var recount indicators.Verification
+	if err := a.client.Get(ctx, "/api/indicators/verify", &recount); err != nil {
+		return nil, fmt.Errorf("recount of the facts: %w", err)
+	}
+	a.cells = recount.Cells + len(a.tally.figures())
+	for _, d := range recount.Differences {
+		differ("%s", d)
+	}
+	return differences, nil
 }
 
 // total is the served figure without a cut, since the start.
@@ -215,10 +262,11 @@ func publishers() []string {
 	return slices.DeleteFunc(serviceNames(), func(name string) bool { return name == "indicators" })
 }
 
-// journal reads a service's whole journal, a page at a time, until each fails.
-func journal(ctx context.Context, client *api.Client, service string, each func(runtime.JournalLine) error) error {
+// journal reads a service's journal after the event with an id ("": from its
+// beginning), a page at a time, until each fails.
+func journal(ctx context.Context, client *api.Client, service, after string, each func(runtime.JournalLine) error) error {
 	const page = 10_000
-	for after := ""; ; {
+	for {
 		n := 0
 		err := lines(ctx, client, fmt.Sprintf("/api/%s/journal?limit=%d&after=%s", service, page, after), func(l runtime.JournalLine) error {
 			n, after = n+1, l.ID
