@@ -88,8 +88,8 @@ func TestDecide(t *testing.T) {
 		{agri, "P07", DecisionShortlisted, false, "P04", true},
 		{agri, "P04", DecisionHired, false, "", false},
 		{agri, "P10", DecisionRefused, false, "P10", true}, // by another offer than the one that holds the person
-		{agri, "P10", DecisionRefused, true, "P07", true}, // another offer may take the person
-		{agri, "P13", DecisionRefused, true, "P13", true}, // a counsellor ends the pathway
+		{agri, "P10", DecisionRefused, true, "P07", true},  // another offer may take the person
+		{agri, "P13", DecisionRefused, true, "P13", true},  // a counsellor ends the pathway
 		{agri, "P07", DecisionNoShow, false, "P07", true},
 		{agri, "P08", DecisionNoShow, true, "P07", true},
 		{agri, "P15", DecisionNoShow, true, "P15", true},
@@ -231,7 +231,7 @@ func TestCheckNamesEveryFault(t *testing.T) {
 }
 
 func FuzzParseScheme(f *testing.F) {
-	for _, name := range []string{"schemes/agri-1.yaml", "schemes/soin-1.yaml"} {
+	for _, name := range []string{"schemes/agri-1.yaml", "schemes/agri-2.yaml", "schemes/soin-1.yaml"} {
 		data, err := schemeFiles.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"masar.local/pkg/access"
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/event"
+	"masar.local/pkg/reference"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	employersv1 "masar.local/proto/masar/employers/v1"
 	matchingv1 "masar.local/proto/masar/matching/v1"
@@ -141,6 +142,9 @@ func TestRefusalsSayByWhomAndWhy(t *testing.T) {
 		if err := json.Unmarshal(body, &d); err != nil || status == 201 && (d.By != tt.wantBy || d.Reason != tt.wantReason || d.ReasonFR == "" || d.ReasonAR == "") {
 			t.Errorf("%+v: %+v", tt, d)
 		}
+	}
+	if list := get[RefusalList](r, employerA, "/api/matching/refusals"); len(list.Items) != len(reference.Refusals()) || list.Items[0].LabelAR == "" {
+		t.Errorf("the reasons: %+v", list)
 	}
 	if status, body := r.try(r.replica, counsellor, offer, id(0), Shortlisted, map[string]any{"reason": "AUTRE"}); status != 422 {
 		t.Errorf("a reason without refusal: %d %s", status, body)

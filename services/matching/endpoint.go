@@ -18,6 +18,7 @@ type Endpoints struct {
 	Offers     api.Endpoint[OffersRequest, OffersAnswer]
 	Decide     api.Endpoint[DecideRequest, Decision]
 	Decisions  api.Endpoint[DecisionsRequest, api.Page[CaseView]]
+	Refusals   api.Endpoint[RefusalsRequest, RefusalList]
 	Shortlist  api.Endpoint[ShortlistRequest, ShortlistView]
 	Replay     api.Endpoint[ShortlistRequest, ReplayAnswer]
 	Learn      api.Endpoint[event.Event, struct{}]
@@ -26,7 +27,7 @@ type Endpoints struct {
 // NewEndpoints makes the endpoints of a service.
 func NewEndpoints(s Service) Endpoints {
 	return Endpoints{
-		Candidates: s.Candidates, Offers: s.Offers, Decide: s.Decide, Decisions: s.Decisions,
+		Candidates: s.Candidates, Offers: s.Offers, Decide: s.Decide, Decisions: s.Decisions, Refusals: refusals,
 		Shortlist: s.Shortlist, Replay: s.Replay, Learn: s.Learn,
 	}
 }

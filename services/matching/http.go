@@ -17,6 +17,7 @@ func mount(r *api.Router, e Endpoints) {
 	api.Handle(r, "GET /api/matching/candidates/{id}/offers", access.MatchingRead, e.Offers)
 	api.Handle(r, "POST /api/matching/decisions", access.MatchingDecide, e.Decide)
 	api.Handle(r, "GET /api/matching/decisions", access.MatchingRead, e.Decisions)
+	api.Handle(r, "GET /api/matching/refusals", access.MatchingRead, e.Refusals)
 	api.Handle(r, "GET /api/matching/shortlists/{id}", access.MatchingRead, e.Shortlist)
 	api.Handle(r, "GET /api/matching/shortlists/{id}/replay", access.MatchingRead, e.Replay, api.Timeout(replayTimeout))
 }
