@@ -51,7 +51,7 @@ const referenceShare = 0.02
 
 // FairnessOptions are the choices of who asks for a report.
 type FairnessOptions struct {
-	Smallest  int               // cells below are hidden; 0: DefaultSmallest, 1: nothing is hidden
+	Smallest  int               // cells below are hidden, 3 or more; 0: DefaultSmallest, 1: nothing is hidden
 	Reference map[string]string // by attribute, the code of the group to compare with; none: the best
 }
 
@@ -89,12 +89,12 @@ type FairnessCut struct {
 
 // FairnessLine is one group, or several that are too small to be shown alone.
 type FairnessLine struct {
-	Codes    []string     `json:"codes"` // none: those of whom it is not stated
-	LabelFR  string       `json:"label_fr"`
-	LabelAR  string       `json:"label_ar"`
-	Eligible int          `json:"eligible"`
-	Selected *HiddenCount `json:"selected"` // null when no bounds can be given either
-	Rate     *Estimate    `json:"rate"`     // selected / eligible
+	Codes    []string    `json:"codes"` // none: those of whom it is not stated
+	LabelFR  string      `json:"label_fr"`
+	LabelAR  string      `json:"label_ar"`
+	Eligible int         `json:"eligible"`
+	Selected HiddenCount `json:"selected"`
+	Rate     Estimate    `json:"rate"` // selected / eligible
 	// Ratio is the rate divided by that of the reference; null for the reference,
 	// for those of whom it is not stated, and when nothing can be compared.
 	Ratio     *Estimate `json:"ratio"`
@@ -119,11 +119,11 @@ type Estimate struct {
 type fairnessAttribute struct {
 	name   string
 	label  Text
-	groups []labelled
+	groups []labelledGroup
 	of     func(Groups) string // the code, "" when not stated or not known
 }
 
-type labelled struct {
+type labelledGroup struct {
 	code  string
 	label Text
 }
@@ -131,7 +131,7 @@ type labelled struct {
 var fairnessAttributes = sync.OnceValue(func() []fairnessAttribute {
 	sex := fairnessAttribute{
 		name: BySex, label: Text{"sexe", "الجنس"},
-		groups: []labelled{{"F", Text{"Femmes", "النساء"}}, {"M", Text{"Hommes", "الرجال"}}},
+		groups: []labelledGroup{{"F", Text{"Femmes", "النساء"}}, {"M", Text{"Hommes", "الرجال"}}},
 		of:     func(g Groups) string { return g.Sex },
 	}
 	// Codes run by region: 71 to 73 are the south-west, 81 to 83 the south-east.
@@ -140,7 +140,7 @@ var fairnessAttributes = sync.OnceValue(func() []fairnessAttribute {
 		of: func(g Groups) string { return g.Governorate },
 	}
 	for _, g := range reference.Governorates() {
-		governorate.groups = append(governorate.groups, labelled{g.Code, Text{g.LabelFR, g.LabelAR}})
+		governorate.groups = append(governorate.groups, labelledGroup{g.Code, Text{g.LabelFR, g.LabelAR}})
 	}
 	diploma := fairnessAttribute{
 		name: ByDiploma, label: Text{"niveau de diplôme", "مستوى الشهادة"},
@@ -154,7 +154,7 @@ var fairnessAttributes = sync.OnceValue(func() []fairnessAttribute {
 	for _, d := range reference.Diplomas() { // lowest level first; the first names its level
 		code := strconv.Itoa(d.Level)
 		if n := len(diploma.groups); n == 0 || diploma.groups[n-1].code != code {
-			diploma.groups = append(diploma.groups, labelled{code, Text{
+			diploma.groups = append(diploma.groups, labelledGroup{code, Text{
 				fmt.Sprintf("%s (niveau %d)", d.LabelFR, d.Level),
 				fmt.Sprintf("%s (المستوى %s)", d.LabelAR, isolate(code)),
 			}})
@@ -165,7 +165,7 @@ var fairnessAttributes = sync.OnceValue(func() []fairnessAttribute {
 		of, groups := all[i].of, all[i].groups
 		all[i].of = func(g Groups) string {
 			code := of(g)
-			if slices.ContainsFunc(groups, func(l labelled) bool { return l.code == code }) {
+			if slices.ContainsFunc(groups, func(l labelledGroup) bool { return l.code == code }) {
 				return code
 			}
 			return ""
@@ -174,27 +174,27 @@ var fairnessAttributes = sync.OnceValue(func() []fairnessAttribute {
 	return all
 })
 
-// ErrPool is wrapped by the error of a pool that is none: somebody is in it
+// ErrFairnessPool is wrapped by the error of a pool that is none: somebody is in it
 // twice, or is selected without being in it.
-var ErrPool = errors.New("not a pool of people and a selection of it")
+var ErrFairnessPool = errors.New("not a pool of people and a selection of it")
 
 // Fairness compares selection rates by group. Eligible are the ids of everybody
 // who could be selected, selected of those who were; groups says which groups a
-// person belongs to. The error wraps ErrPool.
+// person belongs to. The error wraps ErrFairnessPool.
 //
 // Small cells are hidden as follows, so that nothing that is shown, nor the
 // totals, nor the knowledge of this very rule, gives away a hidden number
 // (fairness_attack_test.go tries):
 //
 // Groups with fewer than Smallest people in the pool are put together with their
-// neighbours in the order of the reference list, until a line has so many.
+// neighbours in the order of the reference list, until a line has so many
+// (gatherGroups).
 //
-// The number selected of a line is shown as bounds when it or the rest of the
-// line is below Smallest; and so for more lines, the smallest first, while the
-// total would narrow those bounds. What is hidden next is chosen by what is shown
-// already, never by a number that is hidden, so that the choice tells nothing.
-// Bounds are given rather than nothing, for what must not be hidden is that a
-// group was left out: "0 to 4 of 40 women, 26 to 30 of 60 men" shows that.
+// The number selected of a line is shown as bounds when it, or the rest of the
+// line, is below Smallest; and so are as many other lines as it takes that the
+// total does not narrow these bounds (concealSelected). Bounds are given rather
+// than nothing, for what must not be hidden is that a group was left out: "0 to 4
+// of 40 women, 26 to 30 of 60 men" shows that.
 //
 // Reports of two pools that differ in one person can still be subtracted from
 // each other: give reports of whole campaigns, not of lists that the asker
@@ -204,31 +204,31 @@ func Fairness(selected, eligible []string, groups func(id string) Groups, o Fair
 		o.Smallest = DefaultSmallest
 	}
 	r := FairnessReport{Smallest: o.Smallest, Confidence: 0.95, Cuts: []FairnessCut{}}
-	r.MethodFR, r.MethodAR = fillText(fairnessTexts["method"], "{n}", strconv.Itoa(o.Smallest))
+	r.MethodFR, r.MethodAR = fairnessFill(fairnessTexts["method"], "{n}", strconv.Itoa(o.Smallest))
 	in := make(map[string]bool, len(eligible)) // eligible, and then whether selected
 	for _, id := range eligible {
 		if _, twice := in[id]; twice {
-			return r, fmt.Errorf("%w: somebody is eligible twice", ErrPool)
+			return r, fmt.Errorf("%w: somebody is eligible twice", ErrFairnessPool)
 		}
 		in[id] = false
 	}
 	for _, id := range selected {
 		if was, ok := in[id]; !ok || was {
-			return r, fmt.Errorf("%w: somebody is selected twice, or is not eligible", ErrPool)
+			return r, fmt.Errorf("%w: somebody is selected twice, or is not eligible", ErrFairnessPool)
 		}
 		in[id] = true
 	}
-	all := tally{len(eligible), len(selected)}
+	all := headcount{len(eligible), len(selected)}
 	r.Eligible, r.Selected = HiddenCount{all.eligible, all.eligible}, all.hide(o.Smallest)
 	if all.eligible < o.Smallest {
 		r.Eligible = HiddenCount{0, o.Smallest - 1}
 		r.Selected = r.Eligible
-		r.ReasonFR, r.ReasonAR = fillText(fairnessTexts["too_few"], "{n}", strconv.Itoa(o.Smallest))
+		r.ReasonFR, r.ReasonAR = fairnessFill(fairnessTexts["too_few"], "{n}", strconv.Itoa(o.Smallest))
 		return r, nil
 	}
-	r.ReasonFR, r.ReasonAR = fillText(fairnessTexts["reading"])
+	r.ReasonFR, r.ReasonAR = fairnessFill(fairnessTexts["reading"])
 	for _, a := range fairnessAttributes() {
-		counts := map[string]tally{}
+		counts := map[string]headcount{}
 		for _, id := range eligible {
 			code := a.of(groups(id))
 			c := counts[code]
@@ -243,13 +243,15 @@ func Fairness(selected, eligible []string, groups func(id string) Groups, o Fair
 	return r, nil
 }
 
-// tally counts people.
-type tally struct{ eligible, selected int }
+// headcount counts people.
+type headcount struct{ eligible, selected int }
 
-func (t tally) plus(o tally) tally { return tally{t.eligible + o.eligible, t.selected + o.selected} }
+func (t headcount) plus(o headcount) headcount {
+	return headcount{t.eligible + o.eligible, t.selected + o.selected}
+}
 
 // hide gives the number selected as it may be shown on its own.
-func (t tally) hide(smallest int) HiddenCount {
+func (t headcount) hide(smallest int) HiddenCount {
 	switch {
 	case smallest <= 1:
 	case t.eligible < 2*smallest: // whatever is selected, it or the rest may be too small
@@ -262,74 +264,101 @@ func (t tally) hide(smallest int) HiddenCount {
 	return HiddenCount{t.selected, t.selected}
 }
 
-// gather puts groups that are too small together with the next ones; what is left
-// at the end goes to the line before. A group with nobody is left out, but not
-// between those that are put together: there, who is nobody is not told either.
-func gather(order []string, counts map[string]tally, smallest int) (lines [][]string) {
-	var line, pending []string // pending: empty groups that may turn out to be in between
-	people := 0
-	for _, code := range order {
+// gatherGroups puts groups that are too small together with the next ones, until
+// they are enough; what is left at the end goes to the line before. A line is a
+// stretch of the order: groups with nobody are in it where they lie between
+// others, so that who is nobody is not told. Nil when all together are too few.
+func gatherGroups(order []string, counts map[string]headcount, smallest int) (lines [][]string) {
+	type stretch struct{ first, last int }
+	var whole []stretch
+	first, last, people := -1, -1, 0
+	for i, code := range order {
 		n := counts[code].eligible
 		if n == 0 {
-			if len(line) > 0 {
-				pending = append(pending, code)
-			}
 			continue
 		}
-		line = append(append(line, pending...), code)
-		pending = nil
+		if last = i; first < 0 {
+			first = i
+		}
 		if people += n; people >= smallest {
-			lines, line, people = append(lines, line), nil, 0
+			whole, first, people = append(whole, stretch{first, last}), -1, 0
 		}
 	}
-	switch n := len(lines); {
-	case len(line) == 0:
-	case n == 0:
-		lines = append(lines, line)
-	default:
-		lines[n-1] = append(lines[n-1], line...)
+	if len(whole) > 0 && people > 0 {
+		whole[len(whole)-1].last = last
+	}
+	for _, w := range whole {
+		lines = append(lines, order[w.first:w.last+1])
 	}
 	return lines
 }
 
-// conceal gives for each line the number selected as it may be shown beside the
-// others and their total; nil when even bounds would give one away.
-func conceal(lines []tally, total HiddenCount, smallest int) []HiddenCount {
-	bounds := make([]HiddenCount, len(lines))
+// concealSelected gives for each line the number selected as it may be shown
+// beside the others and their total.
+//
+// The two largest lines have a part of their own. The largest is what remains of
+// the total and is shown as that. Of what the second can have, as the others are
+// shown, the first and the last few values are not told apart: these are those at
+// which it, or the largest, is too small, or which would leave so little, or so
+// much, to all others that their bounds would be narrowed. When it can have only a
+// few values at all, or when hardly anybody or nearly everybody is selected, no
+// line is told.
+//
+// So whoever knows how it is done finds that other values of a hidden number would
+// have looked the same.
+func concealSelected(lines []headcount, total HiddenCount, smallest int) []HiddenCount {
+	all := 0
 	own := make([]HiddenCount, len(lines))
+	bySize := make([]int, len(lines)) // largest first; of equals, the first
 	for i, l := range lines {
-		own[i] = l.hide(smallest)
-		bounds[i] = own[i]
+		own[i], bySize[i] = l.hide(smallest), i
+		all += l.eligible
 	}
-	more := make([]bool, len(lines)) // hidden only for the sake of others
-	for {
-		shown := narrow(bounds, total)
-		safe := true
-		for i := range lines {
-			if width := min(smallest, own[i].Max-own[i].Min+1); shown[i].Max-shown[i].Min+1 < width {
-				safe = false
-			}
-		}
-		if safe {
-			return shown
-		}
-		next := -1
-		for i, l := range lines {
-			if own[i].exact() && !more[i] && (next < 0 || l.eligible < lines[next].eligible) {
-				next = i
-			}
-		}
-		if next < 0 {
-			return nil
-		}
-		// That it is not small itself can be told, so that much is shown.
-		more[next] = true
-		bounds[next] = HiddenCount{smallest, lines[next].eligible - smallest}
+	slices.SortStableFunc(bySize, func(a, b int) int { return lines[b].eligible - lines[a].eligible })
+	switch {
+	case smallest <= 1:
+		return own
+	case !total.exact():
+		return narrowBounds(own, total) // nobody knows what they add up to
+	case len(lines) < 2:
+		return slices.Repeat([]HiddenCount{total}, len(lines))
 	}
+	untold := make([]HiddenCount, len(lines))
+	for i, l := range lines {
+		untold[i] = HiddenCount{0, l.eligible}
+	}
+	untold = narrowBounds(untold, total)
+	if min(total.Max, all-total.Max) < 2*smallest {
+		return untold
+	}
+	// What the second line can have, given all others as they are shown.
+	var others HiddenCount
+	for _, i := range bySize[2:] {
+		others.Min, others.Max = others.Min+own[i].Min, others.Max+own[i].Max
+	}
+	bounds := slices.Clone(own)
+	first, second := bySize[0], bySize[1]
+	bounds[first] = untold[first]
+	least := max(0, total.Max-lines[first].eligible-others.Max)
+	most := min(lines[second].eligible, total.Max-others.Min)
+	if most-least+1 < min(smallest, lines[second].eligible+1) {
+		return untold
+	}
+	switch n := lines[second].selected; {
+	case most-least+1 < 2*smallest: // both ends are one
+		bounds[second] = HiddenCount{least, most}
+	case n < least+smallest:
+		bounds[second] = HiddenCount{least, least + smallest - 1}
+	case n > most-smallest:
+		bounds[second] = HiddenCount{most - smallest + 1, most}
+	default:
+		bounds[second] = HiddenCount{n, n}
+	}
+	return narrowBounds(bounds, total)
 }
 
-// narrow works out from bounds and the bounds of their sum what each can be.
-func narrow(bounds []HiddenCount, total HiddenCount) []HiddenCount {
+// narrowBounds works out from bounds and the bounds of their sum what each can be.
+func narrowBounds(bounds []HiddenCount, total HiddenCount) []HiddenCount {
 	var sum HiddenCount
 	for _, b := range bounds {
 		sum.Min, sum.Max = sum.Min+b.Min, sum.Max+b.Max
@@ -341,49 +370,66 @@ func narrow(bounds []HiddenCount, total HiddenCount) []HiddenCount {
 	return out
 }
 
-// cut makes the table of one attribute. Of what it is given, only what conceal
-// lets through goes into it.
-func (a fairnessAttribute) cut(counts map[string]tally, all tally, o FairnessOptions) FairnessCut {
-	out := FairnessCut{Attribute: a.name, LabelFR: a.label.FR, LabelAR: a.label.AR, Lines: []FairnessLine{}}
-	labels := map[string]Text{}
+// lines are the lines of a table: the groups of each, in order, and their people.
+// The last has no group: those of whom it is not stated, which says how good the
+// data is, and with them all others when they are too few for a line.
+func (a fairnessAttribute) lines(counts map[string]headcount, smallest int) (codes [][]string, people []headcount) {
 	var order []string
+	var rest headcount
 	for _, g := range a.groups {
 		order = append(order, g.code)
-		labels[g.code] = g.label
 	}
-	var tallies []tally
-	for _, codes := range gather(order, counts, o.Smallest) {
-		var sum tally
-		var fr, ar []string
-		for _, code := range codes {
+	for _, c := range counts {
+		rest = rest.plus(c)
+	}
+	codes = gatherGroups(order, counts, smallest)
+	for _, line := range codes {
+		var sum headcount
+		for _, code := range line {
 			sum = sum.plus(counts[code])
-			fr, ar = append(fr, labels[code].FR), append(ar, labels[code].AR)
 		}
-		tallies = append(tallies, sum)
+		people = append(people, sum)
+		rest = headcount{rest.eligible - sum.eligible, rest.selected - sum.selected}
+	}
+	if rest.eligible > 0 {
+		codes, people = append(codes, []string{}), append(people, rest)
+	}
+	return codes, people
+}
+
+// cut makes the table of one attribute. Of the numbers selected, only what
+// concealSelected lets through goes into it.
+func (a fairnessAttribute) cut(counts map[string]headcount, all headcount, o FairnessOptions) FairnessCut {
+	out := FairnessCut{Attribute: a.name, LabelFR: a.label.FR, LabelAR: a.label.AR, Lines: []FairnessLine{}}
+	lines, people := a.lines(counts, o.Smallest)
+	for i, codes := range lines {
+		var fr, ar []string
+		for _, g := range a.groups {
+			if slices.Contains(codes, g.code) {
+				fr, ar = append(fr, g.label.FR), append(ar, g.label.AR)
+			}
+		}
+		if len(codes) == 0 {
+			fr, ar = []string{fairnessTexts["not_stated"].FR}, []string{fairnessTexts["not_stated"].AR}
+		}
 		out.Lines = append(out.Lines, FairnessLine{
-			Codes: codes, LabelFR: strings.Join(fr, ", "), LabelAR: strings.Join(ar, "، "), Eligible: sum.eligible,
+			Codes: codes, LabelFR: strings.Join(fr, ", "), LabelAR: strings.Join(ar, "، "), Eligible: people[i].eligible,
 		})
 	}
-	// How many are not stated says how good the data is; it is no group of people.
-	if c := counts[""]; c.eligible > 0 {
-		tallies = append(tallies, c)
-		label := fairnessTexts["not_stated"]
-		out.Lines = append(out.Lines, FairnessLine{Codes: []string{}, LabelFR: label.FR, LabelAR: label.AR, Eligible: c.eligible})
-	}
-	shown := conceal(tallies, all.hide(o.Smallest), o.Smallest)
+	shown := concealSelected(people, all.hide(o.Smallest), o.Smallest)
 	for i := range shown {
 		l := &out.Lines[i]
-		l.Selected = &shown[i]
+		l.Selected = shown[i]
 		low, _ := wilson(shown[i].Min, l.Eligible)
 		_, high := wilson(shown[i].Max, l.Eligible)
-		l.Rate = estimate(selectionRate(shown[i].Min, l.Eligible), selectionRate(shown[i].Max, l.Eligible), low, high)
+		l.Rate = *rateEstimate(selectionRate(shown[i].Min, l.Eligible), selectionRate(shown[i].Max, l.Eligible), low, high)
 	}
-	a.compare(&out, all, o, shown == nil && len(tallies) > 0)
+	a.compare(&out, all, o)
 	return out
 }
 
 // compare fills in the ratios and says what they mean.
-func (a fairnessAttribute) compare(c *FairnessCut, all tally, o FairnessOptions, untold bool) {
+func (a fairnessAttribute) compare(c *FairnessCut, all headcount, o FairnessOptions) {
 	best, groups := -1, 0
 	given := o.Reference[a.name]
 	for i := range c.Lines {
@@ -393,7 +439,7 @@ func (a fairnessAttribute) compare(c *FairnessCut, all tally, o FairnessOptions,
 		}
 		groups++
 		switch {
-		case untold || l.Selected.Min == 0:
+		case l.Selected.Min == 0:
 		case given != "":
 			if slices.Contains(l.Codes, given) {
 				best = i
@@ -406,10 +452,7 @@ func (a fairnessAttribute) compare(c *FairnessCut, all tally, o FairnessOptions,
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		what := fairnessTexts["line_plain"]
-		switch {
-		case untold:
-			what = fairnessTexts["line_untold"]
-		case !l.Selected.exact():
+		if !l.Selected.exact() {
 			what = fairnessTexts["line_hidden"]
 		}
 		verdict := Text{}
@@ -429,14 +472,12 @@ func (a fairnessAttribute) compare(c *FairnessCut, all tally, o FairnessOptions,
 			}
 			verdict = Text{sentences(ratio.FR, verdict.FR), sentences(ratio.AR, verdict.AR)}
 		}
-		l.ReasonFR, l.ReasonAR = fillText(Text{sentences(what.FR, verdict.FR), sentences(what.AR, verdict.AR)}, l.figures()...)
+		l.ReasonFR, l.ReasonAR = fairnessFill(Text{sentences(what.FR, verdict.FR), sentences(what.AR, verdict.AR)}, l.figures()...)
 	}
 	key, reference := "cut_compared", Text{}
 	switch {
 	case groups == 0:
 		key = "cut_nobody"
-	case untold:
-		key = "cut_untold"
 	case groups == 1:
 		key = "cut_one"
 	case best < 0:
@@ -444,19 +485,19 @@ func (a fairnessAttribute) compare(c *FairnessCut, all tally, o FairnessOptions,
 	default:
 		reference = Text{c.Lines[best].LabelFR, c.Lines[best].LabelAR}
 	}
-	c.ReasonFR, c.ReasonAR = fillText(fairnessTexts[key], "{n}", strconv.Itoa(groups-1))
+	c.ReasonFR, c.ReasonAR = fairnessFill(fairnessTexts[key], "{n}", strconv.Itoa(groups-1))
 	c.ReasonFR = strings.ReplaceAll(c.ReasonFR, "{reference}", reference.FR)
 	c.ReasonAR = strings.ReplaceAll(c.ReasonAR, "{reference}", reference.AR)
 }
 
 // against compares a line with the reference and says what the ratio means.
 func (l *FairnessLine) against(ref *FairnessLine) Text {
-	s, r := *l.Selected, *ref.Selected
+	s, r := l.Selected, ref.Selected
 	low, _ := koopman(s.Min, l.Eligible, r.Max, ref.Eligible)
 	_, high := koopman(s.Max, l.Eligible, r.Min, ref.Eligible)
 	least := selectionRate(s.Min, l.Eligible) / selectionRate(r.Max, ref.Eligible)
 	most := selectionRate(s.Max, l.Eligible) / selectionRate(r.Min, ref.Eligible)
-	l.Ratio = estimate(least, most, low, high)
+	l.Ratio = rateEstimate(least, most, low, high)
 	certain := high < 1
 	switch {
 	case most < fourFifths:
@@ -478,8 +519,8 @@ func (l *FairnessLine) against(ref *FairnessLine) Text {
 
 func selectionRate(selected, eligible int) float64 { return float64(selected) / float64(eligible) }
 
-// estimate makes an estimate; least and most are what the point can be.
-func estimate(least, most, low, high float64) *Estimate {
+// rateEstimate makes an estimate; least and most are what the point can be.
+func rateEstimate(least, most, low, high float64) *Estimate {
 	e := &Estimate{Low: fourDigits(low)}
 	if least == most {
 		v := fourDigits(least)
@@ -562,13 +603,12 @@ func koopman(x, m, y, n int) (low, high float64) {
 
 // figures are the figures of a line for its text.
 func (l *FairnessLine) figures() []string {
-	out := []string{"{eligible}", strconv.Itoa(l.Eligible)}
-	if l.Selected != nil {
-		out = append(out, "{min}", strconv.Itoa(l.Selected.Min), "{max}", strconv.Itoa(l.Selected.Max),
-			"{rate_low}", frenchPercent(l.Rate.Low), "{rate_high}", frenchPercent(*l.Rate.High))
-		if l.Rate.Value != nil {
-			out = append(out, "{rate}", frenchPercent(*l.Rate.Value))
-		}
+	out := []string{
+		"{eligible}", strconv.Itoa(l.Eligible), "{min}", strconv.Itoa(l.Selected.Min), "{max}", strconv.Itoa(l.Selected.Max),
+		"{rate_low}", frenchPercent(l.Rate.Low), "{rate_high}", frenchPercent(*l.Rate.High),
+	}
+	if l.Rate.Value != nil {
+		out = append(out, "{rate}", frenchPercent(*l.Rate.Value))
 	}
 	if l.Ratio != nil {
 		out = append(out, "{low}", frenchDecimal(l.Ratio.Low))
@@ -599,8 +639,8 @@ func sentences(a, b string) string {
 	return a + " " + b
 }
 
-// fillText puts figures into a text; in Arabic each is isolated.
-func fillText(t Text, pairs ...string) (fr, ar string) {
+// fairnessFill puts figures into a text; in Arabic each is isolated.
+func fairnessFill(t Text, pairs ...string) (fr, ar string) {
 	isolated := slices.Clone(pairs)
 	for i := 1; i < len(isolated); i += 2 {
 		isolated[i] = isolate(isolated[i])
@@ -608,21 +648,21 @@ func fillText(t Text, pairs ...string) (fr, ar string) {
 	return strings.NewReplacer(pairs...).Replace(t.FR), strings.NewReplacer(isolated...).Replace(t.AR)
 }
 
-// Variant solves a selection again under the condition that at least so many of
+// ParityVariant solves a selection again under the condition that at least so many of
 // the members are placed, everything else as before; least 0 is no condition. Its
-// error is ErrUnattainable when that cannot be. It is given ids and nothing else:
+// error is ErrParityUnattainable when that cannot be. It is given ids and nothing else:
 // it need not know what the members have in common.
-type Variant func(ctx context.Context, members []string, least int) (VariantOutcome, error)
+type ParityVariant func(ctx context.Context, members []string, least int) (ParityOutcome, error)
 
-// VariantOutcome is what a variant comes to.
-type VariantOutcome struct {
+// ParityOutcome is what a variant comes to.
+type ParityOutcome struct {
 	Placed  int   // people placed in all
 	Members int   // of them members
 	Score   int64 // total score
 }
 
-// ErrUnattainable is the error of a variant that has no solution.
-var ErrUnattainable = errors.New("so many of the group cannot be placed")
+// ErrParityUnattainable is the error of a variant that has no solution.
+var ErrParityUnattainable = errors.New("so many of the group cannot be placed")
 
 // ParityPrice says what it would cost to place more people of one group: its
 // share among those placed is raised point by point (hundredths of those placed
@@ -660,7 +700,7 @@ type ParityStep struct {
 // independent sets of a matroid (a transversal one: Edmonds and Fulkerson, 1965),
 // and any of them grows to one of the greatest size. What it costs then is score.
 // Placements are lost where quotas already bind, or preferences must stay stable.
-func Parity(ctx context.Context, members []string, pool, points int, solve Variant) (ParityPrice, error) {
+func Parity(ctx context.Context, members []string, pool, points int, solve ParityVariant) (ParityPrice, error) {
 	p := ParityPrice{Steps: []ParityStep{}}
 	free, err := solve(ctx, members, 0)
 	if err != nil {
@@ -668,7 +708,7 @@ func Parity(ctx context.Context, members []string, pool, points int, solve Varia
 	}
 	p.Placed = free.Placed
 	if free.Placed == 0 || pool == 0 {
-		p.ReasonFR, p.ReasonAR = fillText(fairnessTexts["price_nobody"])
+		p.ReasonFR, p.ReasonAR = fairnessFill(fairnessTexts["price_nobody"])
 		return p, nil
 	}
 	p.Share, p.PoolShare = fourDigits(selectionRate(free.Members, free.Placed)), fourDigits(selectionRate(len(members), pool))
@@ -680,7 +720,7 @@ func Parity(ctx context.Context, members []string, pool, points int, solve Varia
 		}
 		step := ParityStep{Points: point, Least: min(parity, free.Members+(point*free.Placed+99)/100)}
 		got, err := solve(ctx, members, step.Least)
-		if errors.Is(err, ErrUnattainable) {
+		if errors.Is(err, ErrParityUnattainable) {
 			p.Steps = append(p.Steps, step)
 			break
 		}
@@ -715,7 +755,7 @@ func (p *ParityPrice) explain() {
 			key = "price_lost"
 		}
 	}
-	p.ReasonFR, p.ReasonAR = fillText(fairnessTexts[key],
+	p.ReasonFR, p.ReasonAR = fairnessFill(fairnessTexts[key],
 		"{share}", frenchPercent(p.Share), "{pool}", frenchPercent(p.PoolShare), "{points}", strconv.Itoa(last.Points),
 		"{lost}", strconv.Itoa(last.Lost), "{per}", frenchDecimal(last.PerPoint), "{score}", strconv.FormatInt(last.ScoreLost, 10))
 }
@@ -736,7 +776,7 @@ var fairnessTexts = map[string]Text{
 		"Moins de {n} personnes éligibles : aucun chiffre n'est donné, pour ne désigner personne.",
 		"عدد المؤهلين أقل من {n}: لا تُعطى أي أرقام حتى لا يُعرف أحد.",
 	},
-	"not_stated": {"Non renseigné", "غير مصرّح به"},
+	"not_stated": {"Non renseigné, ou trop peu nombreux", "غير مصرّح به أو عدد قليل جدا"},
 
 	"cut_compared": {
 		"Comparaison à « {reference} » de chaque autre groupe (au nombre de {n}). Sur vingt comparaisons, une paraît nette par le seul hasard.",
@@ -754,10 +794,6 @@ var fairnessTexts = map[string]Text{
 		"Aucun groupe ne peut servir de référence : trop peu de personnes, ou trop peu de retenus.",
 		"لا توجد مجموعة تصلح مرجعا: العدد أو عدد المقبولين ضعيف جدا.",
 	},
-	"cut_untold": {
-		"Les nombres de personnes retenues par groupe ne sont pas montrés : avec le total, ils feraient connaître un petit effectif.",
-		"أعداد المقبولين حسب المجموعة لا تُعرض: فهي تكشف مع المجموع عددا صغيرا.",
-	},
 
 	"line_plain": {
 		"{min} retenus sur {eligible} éligibles, soit {rate} (entre {rate_low} et {rate_high}).",
@@ -766,10 +802,6 @@ var fairnessTexts = map[string]Text{
 	"line_hidden": {
 		"Entre {min} et {max} retenus sur {eligible} éligibles : le nombre est masqué pour protéger les personnes.",
 		"بين {min} و{max} مقبولين من {eligible} مؤهلين: العدد محجوب لحماية الأشخاص.",
-	},
-	"line_untold": {
-		"{eligible} éligibles ; nombre de retenus masqué pour protéger les personnes.",
-		"{eligible} مؤهلون؛ عدد المقبولين محجوب لحماية الأشخاص.",
 	},
 	"line_not_stated": {
 		"L'information manque pour ces personnes : elles ne sont comparées à aucun groupe.",

@@ -121,7 +121,7 @@ var errHiddenGroup = errors.New("matching: the numbers of this group are hidden:
 // parity works out the price of parity for one group of a pool, at most so many
 // points. The group must be one that the report of the same pool shows alone and
 // with its numbers; otherwise the error is errHiddenGroup.
-func (b *groupBook) parity(ctx context.Context, attribute, code string, selected, eligible []string, points int, solve Variant) (ParityPrice, error) {
+func (b *groupBook) parity(ctx context.Context, attribute, code string, selected, eligible []string, points int, solve ParityVariant) (ParityPrice, error) {
 	groups, err := b.of(ctx, eligible)
 	if err != nil {
 		return ParityPrice{}, fmt.Errorf("matching: read the groups of a pool: %w", err)
@@ -132,7 +132,7 @@ func (b *groupBook) parity(ctx context.Context, attribute, code string, selected
 		return ParityPrice{}, err
 	}
 	line := report.line(attribute, code)
-	if line == nil || len(line.Codes) != 1 || line.Selected == nil || !line.Selected.exact() {
+	if line == nil || len(line.Codes) != 1 || !line.Selected.exact() {
 		return ParityPrice{}, errHiddenGroup
 	}
 	p, err := Parity(ctx, membersOf(attribute, code, eligible, of), len(eligible), points, solve)
