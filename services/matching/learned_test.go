@@ -30,7 +30,7 @@ func learner(t testing.TB, e docstore.Engine) *service {
 	}
 	rules := testRules()
 	return &service{
-		store: documents, index: NewIndex(rules), rules: rules,
+		store: documents, index: NewIndex(rules), rules: rules, names: pseudonyms{make([]byte, 32)}, past: &pastRules{present: rules},
 		ready: func() error { return nil }, now: func() time.Time { return at("2026-03-01") },
 	}
 }

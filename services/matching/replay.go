@@ -1,6 +1,7 @@
 package matching
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,16 +21,30 @@ import (
 // of weights and reference data, the same day, seed and scope. They are put into
 // an index of their own, which is asked the same question.
 
-// ReplayAnswer is a shortlist made again.
+// ReplayAnswer is a shortlist, or the result of a campaign, made again.
 type ReplayAnswer struct {
-	ShortlistID string `json:"shortlist_id"`
-	Same        bool   `json:"same"`            // byte by byte
-	Sum         string `json:"sha256"`          // of the answer as it was given
-	Remade      string `json:"sha256_remade"`   // of the answer as it was made now
-	Program     string `json:"program_version"` // that gave it
-	Now         string `json:"program_version_now"`
-	// Answer is the answer as it was made now, byte by byte but for the line end.
+	ID      string `json:"id"`
+	Same    bool   `json:"same"`            // byte by byte
+	Sum     string `json:"sha256"`          // of the answer as it was given, its line end included
+	Remade  string `json:"sha256_remade"`   // of the answer as it was made now
+	Program string `json:"program_version"` // that gave it
+	Now     string `json:"program_version_now"`
+	// Answer is the answer as it was made now: the same bytes but for the line end.
 	Answer json.RawMessage `json:"answer"`
+}
+
+// replayed compares an answer that was made again with the digest of the one that
+// was given.
+func (s *service) replayed(id, sum, program string, answer any) (ReplayAnswer, error) {
+	made, err := answerBytes(answer)
+	if err != nil {
+		return ReplayAnswer{}, err
+	}
+	remade := sumOf(made)
+	return ReplayAnswer{
+		ID: id, Same: sum == remade, Sum: sum, Remade: remade, Program: program, Now: s.program,
+		Answer: bytes.TrimSuffix(made, []byte("\n")),
+	}, nil
 }
 
 // Replay implements Service.
@@ -51,16 +66,7 @@ func (s *service) Replay(ctx context.Context, req ShortlistRequest) (ReplayAnswe
 			}
 		}
 	}
-	made, err := answerBytes(answer)
-	if err != nil {
-		return none, err
-	}
-	out := ReplayAnswer{
-		ShortlistID: req.ID, Sum: r.Sum, Remade: sumOf(made), Program: r.Program, Now: s.program,
-		Answer: made[:len(made)-1],
-	}
-	out.Same = out.Sum == out.Remade
-	return out, nil
+	return s.replayed(req.ID, r.Sum, r.Program, answer)
 }
 
 // missing says to a caller which input is not there any more.
