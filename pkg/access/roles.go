@@ -36,6 +36,8 @@ const (
 	OffersWrite       Permission = "offers:write"
 	MatchingRead      Permission = "matching:read"
 	MatchingDecide    Permission = "matching:decide"
+	CampaignsRead     Permission = "campaigns:read"
+	CampaignsRun      Permission = "campaigns:run"
 	FairnessRead      Permission = "fairness:read"
 	IndicatorsRead    Permission = "indicators:read"
 	IndicatorsFacts   Permission = "indicators:facts"
@@ -66,7 +68,7 @@ func roleNames() (names []string) {
 var allPermissions = []Permission{
 	CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
 	EmployersRead, EmployersWrite, OffersRead, OffersWrite,
-	MatchingRead, MatchingDecide, FairnessRead,
+	MatchingRead, MatchingDecide, CampaignsRead, CampaignsRun, FairnessRead,
 	IndicatorsRead, IndicatorsFacts, NotificationsRead, JournalRead, PlatformRead,
 }
 
@@ -75,19 +77,20 @@ var permissions = map[Role][]Permission{
 	// Follows people from registration to departure, imports lists, decides on shortlists.
 	Counsellor: {
 		CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
-		EmployersRead, OffersRead, MatchingRead, MatchingDecide,
+		EmployersRead, OffersRead, MatchingRead, MatchingDecide, CampaignsRead,
 		IndicatorsRead, NotificationsRead,
 	},
 	// Same people, seen from the French side: also registers employers and takes in offers.
 	Officer: {
 		CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
-		EmployersRead, EmployersWrite, OffersRead, OffersWrite, MatchingRead, MatchingDecide,
+		EmployersRead, EmployersWrite, OffersRead, OffersWrite, MatchingRead, MatchingDecide, CampaignsRead,
 		IndicatorsRead, NotificationsRead,
 	},
 	// Posts its offers, reads its shortlists and decides; sees no register of people.
 	Employer: {EmployersRead, OffersRead, OffersWrite, MatchingRead, MatchingDecide},
-	// Steers by figures, how fair a selection was among them; sees no person.
-	Manager: {EmployersRead, OffersRead, FairnessRead, IndicatorsRead, PlatformRead},
+	// Steers by figures, how fair a selection was among them, and by campaigns, in which
+	// people go by pseudonyms; sees no person.
+	Manager: {EmployersRead, OffersRead, CampaignsRead, CampaignsRun, FairnessRead, IndicatorsRead, PlatformRead},
 	// Exports figures and the facts under them (facts carry no personal data); sees no person.
 	Statistician: {OffersRead, FairnessRead, IndicatorsRead, IndicatorsFacts},
 	// Feeds registers from another system.

@@ -128,6 +128,7 @@ type gap struct {
 	offer, person int32
 	score         int32 // that the pair would have
 	lack          lack
+	owned         bool // has been given already: see task.extra
 }
 
 // lack is what somebody lacks: a language at a level, a licence, or to be
@@ -154,7 +155,7 @@ func (w *market) gaps(ctx context.Context) ([]gap, error) {
 		}
 		with := l.give(&pair.Person.Profile)
 		parts := Score(w.rules.Weights, pair.Offer, &with, w.today)
-		found[o] = append(found[o], gap{int32(o), person, parts.Total(), l})
+		found[o] = append(found[o], gap{offer: int32(o), person: person, score: parts.Total(), lack: l})
 	})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

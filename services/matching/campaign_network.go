@@ -64,10 +64,13 @@ func newTask(w *market, quotas []Quota, kept []int32) *task {
 type scales struct{ placement, extra, score, kept int64 }
 
 func (t *task) scales() (s scales, err error) {
-	n := int64(min(len(t.offers), len(t.people)) + 1)
+	n, twice := int64(min(len(t.offers), len(t.people))+1), int64(2)
+	if len(t.extra) > 0 {
+		twice = 1 // nothing is taken apart then, and there is one aim more
+	}
 	below := int64(0) // by which one cycle can change the aims so far
 	weigh := func(most int64) (unit int64) {
-		if unit = 2*below + 1; unit > (1<<60)/(most*n) {
+		if unit = twice*below + 1; unit > (1<<60)/(most*n) {
 			err = fmt.Errorf("matching: a campaign of %d offers and %d people: %w", len(t.offers), len(t.people), allocation.ErrRange)
 			return 1
 		}
@@ -181,7 +184,10 @@ func (t *task) network() (*network, error) {
 	}
 	n.extraArc = len(n.From)
 	for _, g := range t.extra {
-		cost := weigh.extra - weigh.score*int64(g.score)
+		cost := -weigh.score * int64(g.score)
+		if !g.owned {
+			cost += weigh.extra
+		}
 		if t.kept != nil && t.kept[g.person] == g.offer {
 			cost -= weigh.kept
 		}
@@ -267,8 +273,9 @@ func (n *network) read(plan *allocation.Plan) (*solution, error) {
 			if err := place(g.person, g.offer, g.score); err != nil {
 				return nil, err
 			}
-			s.given[g.person] = int32(k)
-			s.used++
+			if s.given[g.person] = int32(k); !g.owned {
+				s.used++
+			}
 		}
 	}
 	for o, filled := range s.filled {
@@ -303,10 +310,10 @@ func (s *solution) within(q Quota) (placed int64) {
 type Conflict struct {
 	// Quotas are those that exclude each other, with the side that does: each has
 	// Min or Max, not both.
-	Quotas  []Quota `bson:"quotas"`
-	People  int64   `bson:"people"` // who could be placed for it; -1: people are not what is short
-	Posts   int64   `bson:"posts"`  // that could be filled for it; -1: posts are not what is short
-	Missing int64   `bson:"missing"`
+	Quotas  []Quota `json:"quotas" bson:"quotas"`
+	People  int64   `json:"people" bson:"people"` // who could be placed for it; -1: people are not what is short
+	Posts   int64   `json:"posts" bson:"posts"`   // that could be filled for it; -1: posts are not what is short
+	Missing int64   `json:"missing" bson:"missing"`
 }
 
 // conflict reads a proof: a set of nodes into which more must flow, by the lower

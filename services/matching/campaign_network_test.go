@@ -68,11 +68,11 @@ func genQuotas(t *rapid.T) (out []Quota) {
 	return out
 }
 
-// value is what a plan is worth, the first number first.
-type value [4]int64
+// worth is what a plan is worth, the first number first.
+type worth [4]int64
 
 // best tries every plan of a task; ok is false when none meets the quotas.
-func best(t *task) (most value, ok bool) {
+func best(t *task) (most worth, ok bool) {
 	type option struct {
 		offer, score int32
 		extra        bool
@@ -88,7 +88,7 @@ func best(t *task) (most value, ok bool) {
 	}
 	s := &solution{net: &network{task: t}, offer: make([]int32, len(t.people))}
 	left := slices.Clone(t.posts)
-	var now value
+	var now worth
 	var try func(p int)
 	try = func(p int) {
 		if p == len(t.people) {
@@ -132,7 +132,7 @@ func best(t *task) (most value, ok bool) {
 }
 
 // solved compares the solver with best.
-func solved(t *rapid.T, k *task) (*solution, value) {
+func solved(t *rapid.T, k *task) (*solution, worth) {
 	want, possible := best(k)
 	s, n, err := k.solve(t.Context(), nil, nil)
 	var impossible *allocation.Infeasible
@@ -149,7 +149,7 @@ func solved(t *rapid.T, k *task) (*solution, value) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := (value{s.placed, -s.used, s.total, s.kept}); got != want || !possible {
+	if got := (worth{s.placed, -s.used, s.total, s.kept}); got != want || !possible {
 		t.Fatalf("got %v, want %v (possible: %t)", got, want, possible)
 	}
 	return s, want

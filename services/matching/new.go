@@ -40,19 +40,26 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 		store: documents, index: index, names: names, rules: rules, ready: refresh.ready, now: p.Now,
 		past: &pastRules{dataDir: p.DataDir, present: rules}, program: programVersion(),
 	}
+	campaigns, err := openCampaigns(ctx, service, p.Store, p.Log, p.Holder)
+	if err != nil {
+		return nil, nil, err
+	}
+	service.campaigns = campaigns
 	endpoints := NewEndpoints(service)
 	router := p.Router()
 	mount(router, endpoints)
+	mountCampaigns(router, campaigns.endpoints())
 	return &runtime.Service{
 		Name:   p.Name,
 		Router: router,
 		Topics: []bus.Topic{{Name: event.TopicCandidates}, {Name: event.TopicEmployers}, {Name: event.TopicMatching}},
 		Relay: outbox.NewRelay(outbox.Config{
-			Engine: p.Store, Collections: []string{casesSchema.Collection}, Journal: "journal",
+			Engine: p.Store, Collections: []string{casesSchema.Collection, campaignsSchema.Collection}, Journal: "journal",
 			Publisher: p.Bus, Holder: p.Holder, Log: p.Log, Meter: p.Meter, Now: p.Now,
 		}),
 		Actors: []runtime.Actor{
 			{Name: "index", Run: refresh.run},
+			{Name: "campaigns", Run: campaigns.run},
 			{Name: "consumer", Run: func(ctx context.Context) error { return p.Bus.Consume(ctx, consumer(endpoints)) }},
 		},
 		Ready: refresh.fresh,

@@ -49,8 +49,9 @@ type service struct {
 	ready func() error // nil: the index holds every document
 	now   func() time.Time
 
-	past    *pastRules
-	program string // version
+	past      *pastRules
+	program   string // version
+	campaigns *campaigns
 }
 
 var _ Service = (*service)(nil)

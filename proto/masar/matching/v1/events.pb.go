@@ -238,6 +238,208 @@ func (x *ScorePart) GetWeight() int32 {
 	return 0
 }
 
+// CampaignCompleted: a campaign was worked out, and its optimum verified. It
+// proposes; nothing is decided. Key: campaign id.
+type CampaignCompleted struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	CampaignId string                 `protobuf:"bytes,1,opt,name=campaign_id,json=campaignId,proto3" json:"campaign_id,omitempty"`
+	// "placements" or "stable".
+	Objective string `protobuf:"bytes,2,opt,name=objective,proto3" json:"objective,omitempty"`
+	Offers    int32  `protobuf:"varint,3,opt,name=offers,proto3" json:"offers,omitempty"`
+	// Candidates who are eligible for an offer at least.
+	Candidates int32 `protobuf:"varint,4,opt,name=candidates,proto3" json:"candidates,omitempty"`
+	// Posts that were left to fill, and those for which the campaign proposes
+	// somebody.
+	Posts  int32 `protobuf:"varint,5,opt,name=posts,proto3" json:"posts,omitempty"`
+	Filled int32 `protobuf:"varint,6,opt,name=filled,proto3" json:"filled,omitempty"`
+	// Total score of the proposals, in thousandths.
+	Score         int64                 `protobuf:"varint,7,opt,name=score,proto3" json:"score,omitempty"`
+	Occupations   []*OccupationScarcity `protobuf:"bytes,8,rep,name=occupations,proto3" json:"occupations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CampaignCompleted) Reset() {
+	*x = CampaignCompleted{}
+	mi := &file_masar_matching_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CampaignCompleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CampaignCompleted) ProtoMessage() {}
+
+func (x *CampaignCompleted) ProtoReflect() protoreflect.Message {
+	mi := &file_masar_matching_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CampaignCompleted.ProtoReflect.Descriptor instead.
+func (*CampaignCompleted) Descriptor() ([]byte, []int) {
+	return file_masar_matching_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CampaignCompleted) GetCampaignId() string {
+	if x != nil {
+		return x.CampaignId
+	}
+	return ""
+}
+
+func (x *CampaignCompleted) GetObjective() string {
+	if x != nil {
+		return x.Objective
+	}
+	return ""
+}
+
+func (x *CampaignCompleted) GetOffers() int32 {
+	if x != nil {
+		return x.Offers
+	}
+	return 0
+}
+
+func (x *CampaignCompleted) GetCandidates() int32 {
+	if x != nil {
+		return x.Candidates
+	}
+	return 0
+}
+
+func (x *CampaignCompleted) GetPosts() int32 {
+	if x != nil {
+		return x.Posts
+	}
+	return 0
+}
+
+func (x *CampaignCompleted) GetFilled() int32 {
+	if x != nil {
+		return x.Filled
+	}
+	return 0
+}
+
+func (x *CampaignCompleted) GetScore() int64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *CampaignCompleted) GetOccupations() []*OccupationScarcity {
+	if x != nil {
+		return x.Occupations
+	}
+	return nil
+}
+
+// OccupationScarcity is how an occupation fares in a campaign.
+type OccupationScarcity struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Rome       string                 `protobuf:"bytes,1,opt,name=rome,proto3" json:"rome,omitempty"`
+	Posts      int32                  `protobuf:"varint,2,opt,name=posts,proto3" json:"posts,omitempty"`
+	Filled     int32                  `protobuf:"varint,3,opt,name=filled,proto3" json:"filled,omitempty"`
+	Candidates int32                  `protobuf:"varint,4,opt,name=candidates,proto3" json:"candidates,omitempty"`
+	Unplaced   int32                  `protobuf:"varint,5,opt,name=unplaced,proto3" json:"unplaced,omitempty"`
+	// How many more would be placed in all with one more eligible candidate, or
+	// one more post, for the right offer of the occupation.
+	OneMoreCandidate int32 `protobuf:"varint,6,opt,name=one_more_candidate,json=oneMoreCandidate,proto3" json:"one_more_candidate,omitempty"`
+	OneMorePost      int32 `protobuf:"varint,7,opt,name=one_more_post,json=oneMorePost,proto3" json:"one_more_post,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *OccupationScarcity) Reset() {
+	*x = OccupationScarcity{}
+	mi := &file_masar_matching_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OccupationScarcity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OccupationScarcity) ProtoMessage() {}
+
+func (x *OccupationScarcity) ProtoReflect() protoreflect.Message {
+	mi := &file_masar_matching_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OccupationScarcity.ProtoReflect.Descriptor instead.
+func (*OccupationScarcity) Descriptor() ([]byte, []int) {
+	return file_masar_matching_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *OccupationScarcity) GetRome() string {
+	if x != nil {
+		return x.Rome
+	}
+	return ""
+}
+
+func (x *OccupationScarcity) GetPosts() int32 {
+	if x != nil {
+		return x.Posts
+	}
+	return 0
+}
+
+func (x *OccupationScarcity) GetFilled() int32 {
+	if x != nil {
+		return x.Filled
+	}
+	return 0
+}
+
+func (x *OccupationScarcity) GetCandidates() int32 {
+	if x != nil {
+		return x.Candidates
+	}
+	return 0
+}
+
+func (x *OccupationScarcity) GetUnplaced() int32 {
+	if x != nil {
+		return x.Unplaced
+	}
+	return 0
+}
+
+func (x *OccupationScarcity) GetOneMoreCandidate() int32 {
+	if x != nil {
+		return x.OneMoreCandidate
+	}
+	return 0
+}
+
+func (x *OccupationScarcity) GetOneMorePost() int32 {
+	if x != nil {
+		return x.OneMorePost
+	}
+	return 0
+}
+
 var File_masar_matching_v1_events_proto protoreflect.FileDescriptor
 
 const file_masar_matching_v1_events_proto_rawDesc = "" +
@@ -264,7 +466,29 @@ const file_masar_matching_v1_events_proto_rawDesc = "" +
 	"\tScorePart\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value\x12\x16\n" +
-	"\x06weight\x18\x03 \x01(\x05R\x06weightB0Z.masar.local/proto/masar/matching/v1;matchingv1b\x06proto3"
+	"\x06weight\x18\x03 \x01(\x05R\x06weight\"\x97\x02\n" +
+	"\x11CampaignCompleted\x12\x1f\n" +
+	"\vcampaign_id\x18\x01 \x01(\tR\n" +
+	"campaignId\x12\x1c\n" +
+	"\tobjective\x18\x02 \x01(\tR\tobjective\x12\x16\n" +
+	"\x06offers\x18\x03 \x01(\x05R\x06offers\x12\x1e\n" +
+	"\n" +
+	"candidates\x18\x04 \x01(\x05R\n" +
+	"candidates\x12\x14\n" +
+	"\x05posts\x18\x05 \x01(\x05R\x05posts\x12\x16\n" +
+	"\x06filled\x18\x06 \x01(\x05R\x06filled\x12\x14\n" +
+	"\x05score\x18\a \x01(\x03R\x05score\x12G\n" +
+	"\voccupations\x18\b \x03(\v2%.masar.matching.v1.OccupationScarcityR\voccupations\"\xe4\x01\n" +
+	"\x12OccupationScarcity\x12\x12\n" +
+	"\x04rome\x18\x01 \x01(\tR\x04rome\x12\x14\n" +
+	"\x05posts\x18\x02 \x01(\x05R\x05posts\x12\x16\n" +
+	"\x06filled\x18\x03 \x01(\x05R\x06filled\x12\x1e\n" +
+	"\n" +
+	"candidates\x18\x04 \x01(\x05R\n" +
+	"candidates\x12\x1a\n" +
+	"\bunplaced\x18\x05 \x01(\x05R\bunplaced\x12,\n" +
+	"\x12one_more_candidate\x18\x06 \x01(\x05R\x10oneMoreCandidate\x12\"\n" +
+	"\rone_more_post\x18\a \x01(\x05R\voneMorePostB0Z.masar.local/proto/masar/matching/v1;matchingv1b\x06proto3"
 
 var (
 	file_masar_matching_v1_events_proto_rawDescOnce sync.Once
@@ -278,18 +502,21 @@ func file_masar_matching_v1_events_proto_rawDescGZIP() []byte {
 	return file_masar_matching_v1_events_proto_rawDescData
 }
 
-var file_masar_matching_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_masar_matching_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_masar_matching_v1_events_proto_goTypes = []any{
-	(*DecisionRecorded)(nil), // 0: masar.matching.v1.DecisionRecorded
-	(*ScorePart)(nil),        // 1: masar.matching.v1.ScorePart
+	(*DecisionRecorded)(nil),   // 0: masar.matching.v1.DecisionRecorded
+	(*ScorePart)(nil),          // 1: masar.matching.v1.ScorePart
+	(*CampaignCompleted)(nil),  // 2: masar.matching.v1.CampaignCompleted
+	(*OccupationScarcity)(nil), // 3: masar.matching.v1.OccupationScarcity
 }
 var file_masar_matching_v1_events_proto_depIdxs = []int32{
 	1, // 0: masar.matching.v1.DecisionRecorded.parts:type_name -> masar.matching.v1.ScorePart
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 1: masar.matching.v1.CampaignCompleted.occupations:type_name -> masar.matching.v1.OccupationScarcity
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_masar_matching_v1_events_proto_init() }
@@ -303,7 +530,7 @@ func file_masar_matching_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_masar_matching_v1_events_proto_rawDesc), len(file_masar_matching_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
