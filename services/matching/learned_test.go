@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"masar.local/pkg/docstore"
@@ -42,6 +43,13 @@ func openEngine(t testing.TB, uri string) docstore.Engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
+// eventOf is the event of a seq.
+func eventOf(subject string, seq int64, data proto.Message) event.Event {
+	e := event.New("/test", subject, at("2026-02-01"), at("2026-02-01"), data)
+	e.Seq = seq
 	return e
 }
 
@@ -327,9 +335,9 @@ func TestDyingBetweenEntryAndDocument(t *testing.T) {
 func TestTheLogSurvivesARestart(t *testing.T) {
 	uri := storetest.SQLite(t)
 	events := []event.Event{
-		{ID: "1", Type: "masar.candidates.v1.CandidateRegistered", Subject: id(1), Seq: 1, Data: &candidatesv1.CandidateRegistered{Profile: profileOf("TN-71")}},
-		{ID: "2", Type: "masar.candidates.v1.PathwayOpened", Subject: id(901), Seq: 1, Data: &candidatesv1.PathwayOpened{CandidateId: id(1), Scheme: "agri", SchemeVersion: "1", Stage: "P02"}},
-		{ID: "3", Type: "masar.candidates.v1.CandidateUpdated", Subject: id(1), Seq: 2, Data: &candidatesv1.CandidateUpdated{Profile: profileOf("TN-11")}},
+		eventOf(id(1), 1, &candidatesv1.CandidateRegistered{Profile: profileOf("TN-71")}),
+		eventOf(id(901), 1, &candidatesv1.PathwayOpened{CandidateId: id(1), Scheme: "agri", SchemeVersion: "1", Stage: "P02"}),
+		eventOf(id(1), 2, &candidatesv1.CandidateUpdated{Profile: profileOf("TN-11")}),
 	}
 	states := newPast()
 	for range 2 {
@@ -359,11 +367,11 @@ func TestTheLogSurvivesARestart(t *testing.T) {
 
 func TestStatesThatAreNotInTheLogAreSaidToBe(t *testing.T) {
 	s := learner(t, openEngine(t, storetest.SQLite(t)))
-	first := event.Event{Type: "masar.candidates.v1.CandidateRegistered", Subject: id(1), Seq: 1, Data: &candidatesv1.CandidateRegistered{Profile: profileOf("TN-71")}}
+	first := eventOf(id(1), 1, &candidatesv1.CandidateRegistered{Profile: profileOf("TN-71")})
 	withoutLog(t, s, first)
 	var old Seeker
 	old.apply(first)
-	second := event.Event{Type: "masar.candidates.v1.CandidateUpdated", Subject: id(1), Seq: 2, Data: &candidatesv1.CandidateUpdated{Profile: profileOf("TN-11")}}
+	second := eventOf(id(1), 2, &candidatesv1.CandidateUpdated{Profile: profileOf("TN-11")})
 	withoutLog(t, s, second)
 	third := second
 	third.Seq = 3
@@ -444,7 +452,7 @@ func BenchmarkLearn(b *testing.B) {
 		random := rand.New(rand.NewPCG(1, uint64(n.Add(1))))
 		for pb.Next() {
 			k := int(n.Add(1))
-			e := event.Event{Type: "masar.candidates.v1.CandidateUpdated", Subject: id(random.IntN(5000)), Seq: int64(k), Data: &candidatesv1.CandidateUpdated{Profile: profileOf("TN-71", bothConsents...)}}
+			e := eventOf(id(random.IntN(5000)), int64(k), &candidatesv1.CandidateUpdated{Profile: profileOf("TN-71", bothConsents...)})
 			if _, err := s.Learn(b.Context(), e); err != nil {
 				b.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -134,7 +135,7 @@ func rosterOf(n int, entry func(to []byte, i int) []byte, cut func(i int) bool) 
 	var out roster
 	parts := make([]byte, 0, digestSize*(1+n/partSize))
 	for i := 0; i < n; {
-		var entries []byte
+		entries := make([]byte, 0, 32*partSize)
 		first := i
 		for {
 			entries = entry(entries, i)
@@ -273,4 +274,41 @@ func (r rosters) get(ctx context.Context, name string) (*Roster, error) {
 		return nil, fmt.Errorf("matching: %s of the rosters is damaged: %w", name, err)
 	}
 	return &out, nil
+}
+
+// sortSeen sorts people by id. From some hundreds on it looks at each byte of the
+// ids once (a radix sort), which takes a third of the time of comparing them; a
+// byte that all have in common, as the first of ids made in one year, costs
+// nothing.
+func sortSeen(people []Seen) {
+	if len(people) < 512 {
+		slices.SortFunc(people, func(a, b Seen) int { return a.ID.Compare(b.ID) })
+		return
+	}
+	var counts [16][256]int32
+	for i := range people {
+		for at, b := range people[i].ID {
+			counts[at][b]++
+		}
+	}
+	from, to := people, make([]Seen, len(people))
+	for at := 15; at >= 0; at-- {
+		count := &counts[at]
+		if int(count[from[0].ID[at]]) == len(people) {
+			continue
+		}
+		next := int32(0) // where those with a byte begin
+		for b, n := range count {
+			count[b], next = next, next+n
+		}
+		for i := range from {
+			b := from[i].ID[at]
+			to[count[b]] = from[i]
+			count[b]++
+		}
+		from, to = to, from
+	}
+	if &from[0] != &people[0] {
+		copy(people, from)
+	}
 }

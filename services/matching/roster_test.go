@@ -1,6 +1,8 @@
 package matching
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -145,6 +147,34 @@ func TestRosterParts(t *testing.T) {
 	if d := made.documents; len(d) != 3 || d[0].body.(Roster).Count != partMost || d[1].body.(Roster).Count != 10 {
 		t.Errorf("%d documents", len(d))
 	}
+}
+
+func TestPeopleAreSortedById(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n, shared := rapid.IntRange(0, 1500).Draw(t, "people"), rapid.IntRange(0, 15).Draw(t, "bytes in common")
+		salt := rapid.Uint64().Draw(t, "salt")
+		people := make([]Seen, n)
+		for i := range people {
+			binary.BigEndian.PutUint64(people[i].ID[:], mix(salt+uint64(i)))
+			binary.BigEndian.PutUint64(people[i].ID[8:], mix(salt-uint64(i)))
+			clear(people[i].ID[:shared])
+			people[i].Stamp = uint64(i)
+		}
+		want := slices.Clone(people)
+		slices.SortStableFunc(want, func(a, b Seen) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+		sortSeen(people)
+		for i := range people {
+			if people[i].ID != want[i].ID {
+				t.Fatalf("at %d is %v, want %v", i, people[i], want[i])
+			}
+		}
+		slices.SortFunc(people, func(a, b Seen) int { return cmp.Compare(a.Stamp, b.Stamp) })
+		for i := range people {
+			if people[i].Stamp != uint64(i) {
+				t.Fatalf("%d got lost", i)
+			}
+		}
+	})
 }
 
 func TestRosterOfOffers(t *testing.T) {

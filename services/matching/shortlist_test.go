@@ -414,3 +414,53 @@ func TestEveryInputIsInTheId(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkShortlistRecord is what it costs to keep a shortlist of an occupation
+// that 25,000 people share: asked of the index alone, asked as before, and asked
+// after somebody changed.
+func BenchmarkShortlistRecord(b *testing.B) {
+	s := learner(b, openEngine(b, storetest.SQLite(b)))
+	if _, err := s.Learn(b.Context(), eventOf(id(100), 1, &employersv1.OfferOpened{Terms: termsOf(id(500), 2)})); err != nil {
+		b.Fatal(err)
+	}
+	const people = 25_000
+	body := aSeeker()
+	put := func(n, version int) {
+		d := *body
+		d.Seq = int64(version)
+		s.index.PutSeeker(id(n), int64(version), &d)
+	}
+	for n := range people {
+		put(n, 1)
+	}
+	ctx := access.With(b.Context(), counsellor)
+	request := CandidatesRequest{OfferID: id(100), K: 50}
+	ask := func(b *testing.B) {
+		if a, err := s.Candidates(ctx, request); err != nil || a.Eligible != people {
+			b.Fatalf("%d eligible, %v", a.Eligible, err)
+		}
+	}
+	b.Run("index", func(b *testing.B) {
+		for b.Loop() {
+			s.index.Candidates(id(100), Ask{K: 50, Today: today, Seed: "s", Left: -1})
+		}
+	})
+	b.Run("witness", func(b *testing.B) {
+		for b.Loop() {
+			s.index.Candidates(id(100), Ask{K: 50, Today: today, Seed: "s", Left: -1, Witness: true})
+		}
+	})
+	b.Run("same", func(b *testing.B) {
+		for b.Loop() {
+			ask(b)
+		}
+	})
+	version := 1
+	b.Run("changed", func(b *testing.B) {
+		for b.Loop() {
+			version++
+			put(version*7919%people, version)
+			ask(b)
+		}
+	})
+}
