@@ -16,6 +16,7 @@ import (
 type Endpoints struct {
 	Candidates api.Endpoint[CandidatesRequest, CandidatesAnswer]
 	Offers     api.Endpoint[OffersRequest, OffersAnswer]
+	Pair       api.Endpoint[PairRequest, PairAnswer]
 	Decide     api.Endpoint[DecideRequest, Decision]
 	Decisions  api.Endpoint[DecisionsRequest, api.Page[CaseView]]
 	Refusals   api.Endpoint[RefusalsRequest, RefusalList]
@@ -27,7 +28,7 @@ type Endpoints struct {
 // NewEndpoints makes the endpoints of a service.
 func NewEndpoints(s Service) Endpoints {
 	return Endpoints{
-		Candidates: s.Candidates, Offers: s.Offers, Decide: s.Decide, Decisions: s.Decisions, Refusals: refusals,
+		Candidates: s.Candidates, Offers: s.Offers, Pair: s.Pair, Decide: s.Decide, Decisions: s.Decisions, Refusals: refusals,
 		Shortlist: s.Shortlist, Replay: s.Replay, Learn: s.Learn,
 	}
 }
@@ -56,6 +57,12 @@ type OffersRequest struct {
 
 // Validate implements api.Validator.
 func (r *OffersRequest) Validate() error { return checkSeed(r.Seed) }
+
+// PairRequest asks about one candidate for one offer.
+type PairRequest struct {
+	OfferID     string `path:"id"`
+	CandidateID string `path:"candidate"` // for an employer: the id that its shortlist shows
+}
 
 func checkSeed(seed string) error {
 	if len(seed) > maxSeed {
@@ -167,6 +174,20 @@ type OutView struct {
 	LabelFR   string `json:"label_fr"`
 	LabelAR   string `json:"label_ar"`
 	Count     int    `json:"count"`
+	// Details say of how many what exactly is missing, the most first; only where
+	// that can be told apart.
+	Details []OutDetail `json:"details,omitempty"`
+}
+
+// OutDetail says how many miss the same thing.
+type OutDetail struct {
+	Code     string `json:"code"`
+	About    string `json:"about,omitempty"`    // language, licence or scheme
+	Required string `json:"required,omitempty"` // level or day
+	Has      string `json:"has,omitempty"`      // level, or stage of the pathway
+	Count    int    `json:"count"`
+	ReasonFR string `json:"reason_fr"`
+	ReasonAR string `json:"reason_ar"`
 }
 
 // MatchedOne is one candidate of a shortlist.
@@ -214,6 +235,39 @@ type MatchedOffer struct {
 	Scored
 	Decision string       `json:"decision,omitempty"`
 	Failed   []FailedView `json:"failed,omitempty"`
+	Changes  []ChangeView `json:"changes,omitempty"` // the fewest after which the candidate would fit
+}
+
+// ChangeView is one thing that would have to be otherwise.
+type ChangeView struct {
+	Condition string `json:"condition"`
+	LabelFR   string `json:"label_fr"`
+	LabelAR   string `json:"label_ar"`
+	About     string `json:"about,omitempty"` // language, licence, scheme, occupation
+	From      string `json:"from,omitempty"`  // level, code or day; absent: none
+	To        string `json:"to,omitempty"`
+	By        string `json:"by,omitempty"` // candidate, employer or programme can change it; absent: nobody
+	TextFR    string `json:"text_fr"`
+	TextAR    string `json:"text_ar"`
+}
+
+// PairAnswer says whether one candidate fits one offer.
+type PairAnswer struct {
+	OfferID     string `json:"offer_id"`
+	CandidateID string `json:"candidate_id"`
+	OfferSeq    int64  `json:"offer_seq"` // last event of each that was seen
+	Seq         int64  `json:"seq"`
+	AsOf        string `json:"as_of"` // the day that availability is judged on
+	Weights     string `json:"weights_version"`
+	Reference   string `json:"reference_version"`
+	Eligible    bool   `json:"eligible"` // every condition holds
+	Scored
+	Decision string       `json:"decision,omitempty"`
+	Failed   []FailedView `json:"failed,omitempty"`
+	// Changes are the fewest after which the candidate would fit; Possible says
+	// that each is in the hands of the candidate, the employer or the programme.
+	Changes  []ChangeView `json:"changes,omitempty"`
+	Possible bool         `json:"possible"`
 }
 
 // FailedView is a condition that does not hold.
@@ -305,15 +359,57 @@ func failedViews(failed []Failure) []FailedView {
 	return out
 }
 
-func outViews(counts map[string]int) []OutView {
-	out := []OutView{}
-	for _, c := range Conditions {
-		if n := counts[c.Name]; n > 0 {
-			label := Label(c.Name)
-			out = append(out, OutView{c.Name, label.FR, label.AR, n})
-		}
+func changeViews(changes []Change) []ChangeView {
+	var out []ChangeView
+	for _, c := range changes {
+		label, why := Label(c.Condition), c.Why.Text()
+		out = append(out, ChangeView{c.Condition, label.FR, label.AR, c.About, c.From, c.To, c.By, why.FR, why.AR})
 	}
 	return out
+}
+
+// possible says whether somebody can make every change.
+func possible(changes []Change) bool {
+	return !slices.ContainsFunc(changes, func(c Change) bool { return c.By == "" })
+}
+
+func outViews(counts map[string]int, details []Detail) []OutView {
+	out := []OutView{}
+	for _, c := range Conditions {
+		n := counts[c.Name]
+		if n == 0 {
+			continue
+		}
+		label := Label(c.Name)
+		v := OutView{Condition: c.Name, LabelFR: label.FR, LabelAR: label.AR, Count: n}
+		for _, d := range details {
+			if d.Condition == c.Name {
+				v.Details = append(v.Details, d.view())
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func (d *Detail) view() OutDetail {
+	why := d.Why.Text()
+	v := OutDetail{Code: d.Why.Key, Count: d.Count, ReasonFR: why.FR, ReasonAR: why.AR}
+	switch d.Condition {
+	case CondLanguage:
+		v.About, v.Required, v.Has = d.Why.A, d.Why.B, d.Why.C
+	case CondPathway:
+		if d.Why.Key == "pathway_none" {
+			v.About = d.Why.A
+		} else {
+			v.Has = d.Why.A
+		}
+	case CondLicence:
+		v.About = d.Why.A
+	case CondDates:
+		v.Required = d.Why.To.String()
+	}
+	return v
 }
 
 // look is how an asker sees people and their decisions.

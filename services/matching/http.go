@@ -15,6 +15,7 @@ const replayTimeout = 10 * time.Minute
 func mount(r *api.Router, e Endpoints) {
 	api.Handle(r, "GET /api/matching/offers/{id}/candidates", access.MatchingRead, e.Candidates)
 	api.Handle(r, "GET /api/matching/candidates/{id}/offers", access.MatchingRead, e.Offers)
+	api.Handle(r, "GET /api/matching/offers/{id}/candidates/{candidate}", access.MatchingRead, e.Pair)
 	api.Handle(r, "POST /api/matching/decisions", access.MatchingDecide, e.Decide)
 	api.Handle(r, "GET /api/matching/decisions", access.MatchingRead, e.Decisions)
 	api.Handle(r, "GET /api/matching/refusals", access.MatchingRead, e.Refusals)

@@ -285,12 +285,13 @@ type SeenOffer struct {
 
 // Match is one pair of a shortlist.
 type Match struct {
-	ID     string // of the candidate (Candidates) or the offer (Offers)
-	Seq    int64  // last event of it that was seen
-	Score  int32
-	Parts  Parts
-	State  string    // of the pair's case, "" when nothing was decided yet
-	Failed []Failure // conditions that do not hold; only in near misses
+	ID       string // of the candidate (Candidates, Pair) or the offer (Offers)
+	Seq      int64  // last event of it that was seen
+	OfferSeq int64  // Pair only: of the offer
+	Score    int32
+	Parts    Parts
+	State    string    // of the pair's case, "" when nothing was decided yet
+	Failed   []Failure // conditions that do not hold; only in near misses
 	// Changes are the fewest that would make every condition hold; see
 	// Rules.Changes.
 	Changes []Change
@@ -331,7 +332,7 @@ func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
 	out.tally(got.counts[:])
 	if ask.Witness {
 		out.SeenOffers, out.Seen = []SeenOffer{posted}, got.seen
-		slices.SortFunc(out.Seen, bySeen)
+		sortSeen(out.Seen)
 	}
 	for _, c := range got.best.sorted() {
 		id := c.who.String()
@@ -479,7 +480,7 @@ func pairOf(d *Demand, p *Person, offer string, ask Ask) Pair {
 // Match with its failures and what would change them. ask.States is by
 // candidate. It says false when the index does not have one of them.
 func (x *Index) Pair(offer, candidate string, ask Ask) (m Match, ok bool) {
-	d, _, ok := x.demand(offer)
+	d, posted, ok := x.demand(offer)
 	if !ok {
 		return m, false
 	}
@@ -491,7 +492,7 @@ func (x *Index) Pair(offer, candidate string, ask Ask) (m Match, ok bool) {
 		return m, false
 	}
 	pair := pairOf(&d, &person, candidate, ask)
-	m = Match{ID: candidate, Seq: who.seq, State: pair.State, Parts: Score(x.rules.Weights, &d, &person.Profile, ask.Today)}
+	m = Match{ID: candidate, Seq: who.seq, OfferSeq: posted.Seq, State: pair.State, Parts: Score(x.rules.Weights, &d, &person.Profile, ask.Today)}
 	m.Score, m.Failed, m.Changes = m.Parts.Total(), Failures(&pair), x.rules.Changes(&pair)
 	return m, true
 }

@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
@@ -333,61 +330,5 @@ func TestPathwaysAloneAreNobody(t *testing.T) {
 	x.PutSeeker(id(1), 2, aSeeker())
 	if people, _ := x.Size(); people != 1 {
 		t.Errorf("%d people, want one", people)
-	}
-}
-
-// synthetic draws one of many people over 40 occupations.
-func synthetic(r *rand.Rand) *Seeker {
-	s := &Seeker{
-		Seq: 1, Governorate: fmt.Sprintf("TN-%d", 11+r.IntN(24)),
-		Consents: []string{ConsentMatching, ConsentDisclosure}, Licences: []string{"B"}, Schemes: []string{"agri"},
-	}
-	for range 1 + r.IntN(2) {
-		s.Occupations = append(s.Occupations, Occupation{fmt.Sprintf("A%04d", r.IntN(40)), r.Int32N(60)})
-	}
-	s.Languages = []Language{{"fr", cefrs[1+r.IntN(6)]}, {"ar", "C2"}}
-	s.Pathways = []Pathway{{ID: fmt.Sprintf("P%025d", r.Uint32()), Seq: 1, Scheme: "agri", Version: "1", Stage: []string{"P02", "P02", "P04", "P12"}[r.IntN(4)], Open: true}}
-	return s
-}
-
-func BenchmarkShortlist(b *testing.B) {
-	const people = 100_000
-	x := NewIndex(testRules())
-	r := rand.New(rand.NewPCG(1, 2))
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	began := time.Now()
-	for i := range people {
-		x.PutSeeker(id(i), 1, synthetic(r))
-	}
-	b.Logf("cold build of %d: %v", people, time.Since(began).Round(time.Millisecond))
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	b.Logf("%d bytes a candidate", (after.HeapAlloc-before.HeapAlloc)/people)
-	offer := anOffer()
-	offer.Rome = "A0007"
-	x.PutOffer(id(100), 1, offer)
-	// The worst case: an occupation that everybody has.
-	everybody := NewIndex(testRules())
-	for i := range people {
-		s := synthetic(r)
-		s.Occupations[0].Rome = "A0007"
-		everybody.PutSeeker(id(i), 1, s)
-	}
-	everybody.PutOffer(id(100), 1, offer)
-	for _, bb := range []struct {
-		name string
-		x    *Index
-	}{{"40 occupations", x}, {"one occupation", everybody}} {
-		b.Run(bb.name, func(b *testing.B) {
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				list, _ := bb.x.Candidates(id(100), Ask{K: 50, Today: today, Seed: "s", Left: -1})
-				n = list.Eligible
-			}
-			b.ReportMetric(float64(n), "eligible")
-		})
 	}
 }

@@ -27,6 +27,8 @@ type Service interface {
 	// Offers proposes offers for a candidate, and shows what is missing for
 	// those that nearly fit.
 	Offers(ctx context.Context, req OffersRequest) (OffersAnswer, error)
+	// Pair says whether one candidate fits one offer, and what would change that.
+	Pair(ctx context.Context, req PairRequest) (PairAnswer, error)
 	// Decide records what people decided about a candidate for an offer. The
 	// same decision again is answered as the first time.
 	Decide(ctx context.Context, req DecideRequest) (Decision, error)
@@ -127,27 +129,61 @@ func sees(who access.Principal, employer, scheme string) bool {
 	return who.Covers("", scheme) && who.ActsFor(employer)
 }
 
+// shownOffer gives an offer that the principal may know of.
+func (s *service) shownOffer(ctx context.Context, who access.Principal, id string) (Posted, error) {
+	posted, ok := s.index.Offer(id)
+	if !ok {
+		// Another replica may have learned of it a moment ago.
+		d, err := s.offers.Get(ctx, id)
+		if errors.Is(err, docstore.ErrNotFound) {
+			return Posted{}, noOffer()
+		}
+		if err != nil {
+			return Posted{}, err
+		}
+		s.index.PutOffer(d.ID, d.Version, &d.Body)
+		posted, _ = s.index.Offer(id)
+	}
+	if !sees(who, posted.Employer, posted.Scheme) {
+		return Posted{}, noOffer()
+	}
+	return posted, nil
+}
+
+// shownCandidate gives the id of a candidate whom the principal may know of, from
+// the id that it knows.
+func (s *service) shownCandidate(ctx context.Context, who access.Principal, id string) (string, error) {
+	id, err := s.candidate(who, id)
+	if err != nil {
+		return "", err
+	}
+	p, ok := s.index.Person(id)
+	if !ok {
+		d, err := s.seekers.Get(ctx, id)
+		if errors.Is(err, docstore.ErrNotFound) || err == nil && d.Body.Seq == 0 {
+			return "", noCandidate()
+		}
+		if err != nil {
+			return "", err
+		}
+		s.index.PutSeeker(d.ID, d.Version, &d.Body)
+		p, _ = s.index.Person(id)
+	}
+	if !who.Covers(p.Governorate, "") || who.Role == access.Employer && !(p.Matching && p.Disclosure) {
+		return "", noCandidate()
+	}
+	return id, nil
+}
+
 // Candidates implements Service.
 func (s *service) Candidates(ctx context.Context, req CandidatesRequest) (CandidatesAnswer, error) {
 	none, who := CandidatesAnswer{}, access.From(ctx)
 	if err := s.ready(); err != nil {
 		return none, err
 	}
-	posted, ok := s.index.Offer(req.OfferID)
-	if !ok {
-		// Another replica may have learned of it a moment ago.
-		d, err := s.offers.Get(ctx, req.OfferID)
-		if errors.Is(err, docstore.ErrNotFound) {
-			return none, noOffer()
-		}
-		if err != nil {
-			return none, err
-		}
-		s.index.PutOffer(d.ID, d.Version, &d.Body)
-		posted, _ = s.index.Offer(req.OfferID)
-	}
-	if !sees(who, posted.Employer, posted.Scheme) {
-		return none, noOffer()
+	posted, err := s.shownOffer(ctx, who, req.OfferID)
+	if err != nil {
+		return none, err
 	}
 	states, err := s.states(ctx, byOffer, req.OfferID, func(c *Case) string { return c.CandidateID })
 	if err != nil {
@@ -171,7 +207,7 @@ func candidatesAnswer(look look) func(r *ShortlistRecord, id string, list *Short
 	return func(r *ShortlistRecord, id string, list *Shortlist) CandidatesAnswer {
 		answer := CandidatesAnswer{
 			OfferID: r.OfferID, AnswerBasis: r.view(id, list.Seq), Considered: list.Considered, Eligible: list.Eligible,
-			Out: outViews(list.Out), Candidates: []MatchedOne{},
+			Out: outViews(list.Out, list.Details), Candidates: []MatchedOne{},
 		}
 		for i := range list.Matches {
 			m := &list.Matches[i]
@@ -189,24 +225,9 @@ func (s *service) Offers(ctx context.Context, req OffersRequest) (OffersAnswer, 
 	if err := s.ready(); err != nil {
 		return none, err
 	}
-	id, err := s.candidate(who, req.CandidateID)
+	id, err := s.shownCandidate(ctx, who, req.CandidateID)
 	if err != nil {
 		return none, err
-	}
-	p, ok := s.index.Person(id)
-	if !ok {
-		d, err := s.seekers.Get(ctx, id)
-		if errors.Is(err, docstore.ErrNotFound) || err == nil && d.Body.Seq == 0 {
-			return none, noCandidate()
-		}
-		if err != nil {
-			return none, err
-		}
-		s.index.PutSeeker(d.ID, d.Version, &d.Body)
-		p, _ = s.index.Person(id)
-	}
-	if !who.Covers(p.Governorate, "") || who.Role == access.Employer && !(p.Matching && p.Disclosure) {
-		return none, noCandidate()
 	}
 	states, err := s.states(ctx, byCandidate, id, func(c *Case) string { return c.OfferID })
 	if err != nil {
@@ -229,7 +250,7 @@ func offersAnswer(look look) func(r *ShortlistRecord, id string, list *Shortlist
 		return OffersAnswer{
 			CandidateID: look.candidate(r.CandidateID), AnswerBasis: r.view(id, list.Seq),
 			Considered: list.Considered, Eligible: list.Eligible,
-			Out: outViews(list.Out), Offers: offerViews(list.Matches), NearMisses: offerViews(list.Near),
+			Out: outViews(list.Out, nil), Offers: offerViews(list.Matches), NearMisses: offerViews(list.Near),
 		}
 	}
 }
@@ -239,10 +260,48 @@ func offerViews(matches []Match) []MatchedOffer {
 	for i := range matches {
 		m := &matches[i]
 		out = append(out, MatchedOffer{
-			Rank: i + 1, OfferID: m.ID, Seq: m.Seq, Scored: scored(m), Decision: m.State, Failed: failedViews(m.Failed),
+			Rank: i + 1, OfferID: m.ID, Seq: m.Seq, Scored: scored(m), Decision: m.State, Failed: failedViews(m.Failed), Changes: changeViews(m.Changes),
 		})
 	}
 	return out
+}
+
+// Pair implements Service.
+func (s *service) Pair(ctx context.Context, req PairRequest) (PairAnswer, error) {
+	none, who := PairAnswer{}, access.From(ctx)
+	if err := s.ready(); err != nil {
+		return none, err
+	}
+	posted, err := s.shownOffer(ctx, who, req.OfferID)
+	if err != nil {
+		return none, err
+	}
+	id, err := s.shownCandidate(ctx, who, req.CandidateID)
+	if err != nil {
+		return none, err
+	}
+	ask := Ask{Scope: scope(who), Today: DayOf(s.now()), States: map[string]string{}}
+	switch c, err := s.cases.Get(ctx, CaseID(req.OfferID, id)); {
+	case err == nil:
+		ask.States[id] = c.Body.State
+	case !errors.Is(err, docstore.ErrNotFound):
+		return none, err
+	}
+	taken, _, err := s.seats(ctx, req.OfferID)
+	if err != nil {
+		return none, err
+	}
+	ask.Left = max(0, posted.Seats-taken)
+	m, ok := s.index.Pair(req.OfferID, id, ask)
+	if !ok {
+		return none, noCandidate()
+	}
+	return PairAnswer{
+		OfferID: req.OfferID, CandidateID: req.CandidateID, Seq: m.Seq, OfferSeq: m.OfferSeq,
+		AsOf: ask.Today.String(), Weights: s.rules.Weights.Version, Reference: s.rules.Reference,
+		Eligible: len(m.Failed) == 0, Scored: scored(&m), Decision: m.State,
+		Failed: failedViews(m.Failed), Changes: changeViews(m.Changes), Possible: possible(m.Changes),
+	}, nil
 }
 
 // attempts bounds how often a decision is tried when others decide on the same

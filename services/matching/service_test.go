@@ -470,3 +470,56 @@ func TestConcurrentRepeats(t *testing.T) {
 		t.Errorf("cases %+v", items)
 	}
 }
+
+// One candidate for one offer: why not, and what would change it; and the shortlist
+// says of those who are out what exactly they miss.
+func TestPairOverHTTP(t *testing.T) {
+	r := newRig(t)
+	r.eventually("the index is loaded", func() bool { return r.service.ready() == nil })
+	who := r.person(1, "TN-71", ConsentMatching)
+	fits := r.person(2, "TN-71", ConsentMatching, ConsentDisclosure)
+	terms := termsOf(employerA.Employer, 2)
+	terms.Languages[0].Cefr = "B1"
+	r.tell(id(100), &employersv1.OfferOpened{Terms: terms})
+	path := "/api/matching/offers/" + id(100) + "/candidates/"
+	got := get[PairAnswer](r, counsellor, path+who)
+	if got.Eligible || !got.Possible || len(got.Changes) != 1 || len(got.Parts) != 6 || got.Score == 0 || got.Seq != 1 || got.OfferSeq != 1 {
+		t.Fatalf("got %+v", got)
+	}
+	if c := got.Changes[0]; c.Condition != CondLanguage || c.About != "fr" || c.From != "A2" || c.To != "B1" || c.By != "candidate" ||
+		c.TextFR != "français : passer de A2 à B1" || !strings.Contains(c.TextAR, "B1") {
+		t.Errorf("change %+v", c)
+	}
+	list := r.shortlist(counsellor, id(100))
+	if len(list.Out) != 1 || list.Out[0].Count != 2 || len(list.Out[0].Details) != 1 {
+		t.Fatalf("filtered out: %+v", list.Out)
+	}
+	if d := list.Out[0].Details[0]; d.Count != 2 || d.About != "fr" || d.Required != "B1" || d.Has != "A2" {
+		t.Errorf("detail %+v", d)
+	}
+	near := get[OffersAnswer](r, counsellor, "/api/matching/candidates/"+who+"/offers").NearMisses
+	if len(near) != 1 || len(near[0].Changes) != 1 || near[0].Changes[0] != got.Changes[0] {
+		t.Errorf("near misses %+v", near)
+	}
+	// An employer: its own offers, people who consent to it, under its own ids.
+	mask := r.service.names.mask(employerA.Employer, fits)
+	if own := get[PairAnswer](r, employerA, path+mask); own.CandidateID != mask || own.Eligible {
+		t.Errorf("the employer got %+v", own)
+	}
+	for name, ask := range map[string]struct {
+		p    access.Principal
+		path string
+	}{
+		"another's offer":   {employerB, path + r.service.names.mask(employerB.Employer, fits)},
+		"not to be shown":   {employerA, path + r.service.names.mask(employerA.Employer, who)},
+		"nobody":            {counsellor, path + id(77)},
+		"no offer":          {counsellor, "/api/matching/offers/" + id(101) + "/candidates/" + who},
+		"outside the scope": {careOnly, path + who},
+		"no id":             {counsellor, path + "x"},
+		"the real id":       {employerA, path + fits},
+	} {
+		if status, _, body := r.send(r.replica, ask.p, "GET", ask.path, "", ""); status != 404 {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+}
