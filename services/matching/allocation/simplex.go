@@ -2,6 +2,7 @@ package allocation
 
 import (
 	"context"
+	"errors"
 	"math"
 )
 
@@ -34,8 +35,10 @@ type simplex struct {
 	next  int // where the search for an entering arc goes on
 	block int // how many arcs it looks at before it takes the best
 
-	ints   []int32 // scratch for plant
 	pivots int64
+	idle   int // pivots in a row that moved nothing
+
+	ints []int32 // scratch for plant
 }
 
 // arc is 16 bytes, so that four of them share a cache line in the search.
@@ -71,7 +74,7 @@ func (s *simplex) reset(nodes, arcs int) {
 	clear(s.supply)
 	s.turned = grow(s.turned, arcs)
 	clear(s.turned)
-	s.next, s.pivots = 0, 0
+	s.next, s.pivots, s.idle = 0, 0, 0
 }
 
 func grow[T any](list []T, n int) []T {
@@ -81,10 +84,14 @@ func grow[T any](list []T, n int) []T {
 	return list[:n]
 }
 
+// errStalled ends a run that moved nothing for so long that it may be in a circle.
+var errStalled = errors.New("stalled")
+
 // run pivots until no arc would lower the cost. It returns the arc that closes a
-// cycle without limits when there is one, and -1 otherwise.
-func (s *simplex) run(ctx context.Context, beat func()) (int, error) {
-	s.block = max(20, int(1.0*math.Sqrt(float64(len(s.arcs)))))
+// cycle without limits when there is one, and -1 otherwise. With a positive
+// patience it gives up after that many pivots in a row that move nothing.
+func (s *simplex) run(ctx context.Context, patience int, beat func()) (int, error) {
+	s.block = max(20, int(0.4*math.Sqrt(float64(len(s.arcs)))))
 	for {
 		in := s.entering()
 		if in < 0 {
@@ -92,6 +99,9 @@ func (s *simplex) run(ctx context.Context, beat func()) (int, error) {
 		}
 		if !s.pivot(in) {
 			return in, nil
+		}
+		if patience > 0 && s.idle > patience {
+			return -1, errStalled
 		}
 		if s.pivots++; s.pivots%1024 == 0 {
 			if ctx.Err() != nil {
@@ -164,7 +174,9 @@ func (s *simplex) pivot(in int) bool {
 	if delta >= openAtLeast {
 		return false
 	}
+	s.idle++
 	if delta > 0 {
+		s.idle = 0
 		for u := from; u != join; u = node[u].parent {
 			node[u].down -= delta
 			node[u].up += delta

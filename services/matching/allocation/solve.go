@@ -3,7 +3,9 @@ package allocation
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -190,14 +192,17 @@ func (f forest) join(u, v int32) bool {
 
 // worker solves blocks, one after the other, in memory of its own.
 type worker struct {
-	n     *Network
-	b     *blocks
-	plan  *Plan
-	warm  *Plan
-	beat  func()
-	local []int32 // a node's number in the block at hand
-	s     simplex
-	loads []load
+	n      *Network
+	b      *blocks
+	plan   *Plan
+	warm   *Plan
+	beat   func()
+	local  []int32 // a node's number in the block at hand
+	global []int32 // and back
+	tree   []int32 // scratch for replant
+	s      simplex
+	loads  []load
+	groups []int32 // scratch for load
 }
 
 // load is what could enter and leave a node at most, and the dearest arc there.
@@ -213,27 +218,21 @@ func (w *worker) solve(ctx context.Context, id int32) error {
 		return w.bridge(arcs[0], nodes[0], top)
 	}
 
-	count := len(nodes) + 1 // the top is the block's last node
-	s.reset(count, len(arcs))
-	w.loads = grow(w.loads, count)
-	clear(w.loads)
-	behind := int64(0)
-	for i, v := range nodes {
-		w.local[v] = int32(i)
-		s.supply[i] = b.carry[v]
-		behind += b.carry[v]
+	bound, err := w.load(arcs, nodes, top)
+	if err != nil {
+		return err
 	}
-	w.local[top] = int32(count - 1)
-	s.supply[count-1] = -behind
-	w.load(arcs)
-	bound := int64(0) // no path without a cycle costs more
-	for _, l := range w.loads {
-		if bound += l.dearest; bound > limit {
-			return fmt.Errorf("costs: a path through %d nodes: %w", count, ErrRange)
+	if w.warm != nil {
+		if done, err := w.again(ctx, bound, nodes, top); done || err != nil {
+			return err
+		}
+		// Whatever the attempt has changed is put back.
+		if bound, err = w.load(arcs, nodes, top); err != nil {
+			return err
 		}
 	}
 	s.plant(nil, 0, bound+1, false)
-	cycle, err := s.run(ctx, w.beat)
+	cycle, err := s.run(ctx, 0, w.beat)
 	if err != nil {
 		return err
 	}
@@ -245,6 +244,86 @@ func (w *worker) solve(ctx context.Context, id int32) error {
 	}
 	w.store(nodes, top)
 	return nil
+}
+
+// again tries from the earlier plan. It is false where only a start from nothing
+// will tell: pivots that move nothing may go in a circle after such a start, and
+// it cannot prove that there is no flow or no minimum.
+func (w *worker) again(ctx context.Context, bound int64, nodes []int32, top int32) (bool, error) {
+	if !w.replant(bound) {
+		return false, nil
+	}
+	cycle, err := w.s.run(ctx, 2*len(w.s.arcs)+1000, w.beat)
+	if errors.Is(err, errStalled) || cycle >= 0 {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if w.s.missing() > 0 {
+		return false, nil
+	}
+	w.store(nodes, top)
+	return true, nil
+}
+
+// replant plants the tree from the earlier plan: every arc goes to the bound that
+// its reduced cost at the earlier prices asks for, and the tree consists of arcs
+// whose reduced cost is 0, first those whose flow was free. Where nothing has
+// changed this is the earlier optimum. It is false when prices are so large that
+// sums might overflow.
+func (w *worker) replant(bound int64) bool {
+	s, warm := &w.s, w.warm
+	isNew := func(v int32) bool { return int(w.global[v]) >= len(warm.Price) }
+	low, high := int64(math.MaxInt64), int64(math.MinInt64)
+	for v, node := range w.global {
+		s.price[v] = 0
+		if !isNew(int32(v)) {
+			s.price[v] = warm.Price[node]
+			low, high = min(low, s.price[v]), max(high, s.price[v])
+		}
+	}
+	if bound > limit/16 || low < -limit/4 || high > limit/4 || low > high {
+		return false
+	}
+	parts := newForest(len(w.global))
+	w.tree = w.tree[:0]
+	full := int64(0)
+	// Arcs whose flow was free, then other arcs of reduced cost 0, then what
+	// connects new nodes, whose prices follow from the tree.
+	for pass := range 3 {
+		for k := range s.arcs {
+			a := s.arcs[k]
+			if pass > 0 && s.turned[k] {
+				continue
+			}
+			reduced := a.cost + s.price[a.from] - s.price[a.to]
+			when := 3
+			switch {
+			case isNew(a.from) || isNew(a.to):
+				when = 2
+			case reduced == 0:
+				when = 1
+				if number := int(s.id[k]); number < len(warm.Flow) {
+					if flow := warm.Flow[number] - w.n.Lower[number]; flow > 0 && (flow < s.span[k] || s.span[k] == open) {
+						when = 0
+					}
+				}
+			case reduced < 0 && s.span[k] == open:
+				when = 0 // there is no bound to go to
+			case reduced < 0:
+				if full += s.span[k]; full > limit {
+					return false
+				}
+				s.turn(int32(k))
+			}
+			if when == pass && parts.join(a.from, a.to) {
+				w.tree = append(w.tree, int32(k))
+			}
+		}
+	}
+	s.plant(w.tree, low-3*bound-1, high+3*bound+1, true)
+	return true
 }
 
 // bridge settles a block of one arc: all that lies behind it must go over it.
@@ -269,11 +348,48 @@ func (w *worker) bridge(a, v, top int32) error {
 	return nil
 }
 
-// load copies the block's arcs into the simplex.
-func (w *worker) load(arcs []int32) {
-	n, s := w.n, &w.s
-	// Mixed, so that a stretch of arcs is a sample of the whole block.
+// load copies the block's arcs and what its nodes supply into the simplex. It
+// returns what no path without a cycle exceeds in cost.
+func (w *worker) load(arcs, nodes []int32, top int32) (int64, error) {
+	n, b, s := w.n, w.b, &w.s
+	count := len(nodes) + 1 // the top is the block's last node
+	s.reset(count, len(arcs))
+	w.global = append(append(w.global[:0], nodes...), top)
+	w.loads = grow(w.loads, count)
+	clear(w.loads)
+	behind := int64(0)
+	for i, v := range nodes {
+		w.local[v] = int32(i)
+		s.supply[i] = b.carry[v]
+		behind += b.carry[v]
+	}
+	w.local[top] = int32(count - 1)
+	s.supply[count-1] = -behind
+	// Mixed, so that a stretch of arcs is a sample of the whole block; but arcs
+	// that start at one node stay together, so that the search reads that
+	// node's price once.
+	w.groups = w.groups[:0]
 	for k, a := range arcs {
+		if len(w.groups) > 0 {
+			if size := k - int(w.groups[len(w.groups)-1]); size < 8 || size < 64 && n.From[a] == n.From[arcs[k-1]] {
+				continue
+			}
+		}
+		w.groups = append(w.groups, int32(k))
+	}
+	groups := len(w.groups)
+	w.groups = append(w.groups, int32(len(arcs)))
+	stride, first, group, next, end := max(1, int(math.Sqrt(float64(groups)))), 0, 0, int32(0), w.groups[1]
+	for k := range arcs {
+		if next == end {
+			if group += stride; group >= groups {
+				first++
+				group = first
+			}
+			next, end = w.groups[group], w.groups[group+1]
+		}
+		a := arcs[next]
+		next++
 		u, v := w.local[n.From[a]], w.local[n.To[a]]
 		s.arcs[k] = arc{u, v, n.Cost[a]}
 		s.id[k] = a
@@ -301,6 +417,13 @@ func (w *worker) load(arcs []int32) {
 			w.loads[a.from].out, w.loads[a.to].in = open, open
 		}
 	}
+	bound := int64(0)
+	for _, l := range w.loads {
+		if bound += l.dearest; bound > limit {
+			return 0, fmt.Errorf("costs along a path through %d nodes: %w", count, ErrRange)
+		}
+	}
+	return bound, nil
 }
 
 // store writes the block's part of the plan.
