@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -457,5 +458,50 @@ func BenchmarkLearn(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	})
+}
+
+// Two replicas that are handed the same events, as when partitions move from one
+// to the other, log each once and lose no state.
+func TestTwoReplicasLearnTheSame(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, uri string) {
+		e := openEngine(t, uri)
+		round := 0
+		rapid.Check(t, func(rt *rapid.T) {
+			h := genHistory(rt)
+			engine := prefixed{e, fmt.Sprintf("two%d_", round), nil}
+			round++
+			replicas := []*service{learner(t, engine), learner(t, engine)}
+			var work sync.WaitGroup
+			failed := make(chan error, 2*len(h))
+			for _, events := range h { // each key in order, on both at once
+				for _, s := range replicas {
+					work.Go(func() {
+						for _, ev := range events {
+							if _, err := s.Learn(context.Background(), ev); err != nil {
+								failed <- err
+								return
+							}
+						}
+					})
+				}
+			}
+			work.Wait()
+			select {
+			case err := <-failed:
+				rt.Fatal(err)
+			default:
+			}
+			n := 0
+			states := newPast()
+			for _, events := range h {
+				n += len(events)
+				states.note(rt, replicas[0], events[0])
+			}
+			states.check(rt, replicas[1])
+			if logged, err := engine.Count(context.Background(), learnedSchema.Collection); err != nil || logged != int64(n) {
+				rt.Fatalf("%d entries for %d events, %v", logged, n, err)
+			}
+		})
 	})
 }
