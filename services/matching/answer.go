@@ -265,12 +265,11 @@ func (s *shard) answer(q *question, n int, a *answer) {
 	s.narrow(q, n, rows, a.count)
 	a.counts[len(Conditions)] += int(rows.GetCardinality())
 	a.memo.reset(s)
-	rows.Iterate(func(at uint32) bool {
+	s.each(rows, func(at uint32, r *row) {
 		least := a.best.least()
-		if score := q.score(s, &s.rows[at], &a.memo, least); score >= max(0, least) {
+		if score := q.score(s, r, &a.memo, least); score >= max(0, least) {
 			a.best.offer(rank{score: score, at: at, who: s.who[at].id})
 		}
-		return true
 	})
 	for i := range a.best.heap { // as long as they cannot change
 		if r := &a.best.heap[i]; r.found == nil {
@@ -293,10 +292,23 @@ func (s *shard) eligible(q *question, n int, visit func(at uint32, score int32))
 	}
 	var m memo
 	m.reset(s)
-	rows.Iterate(func(at uint32) bool {
-		visit(at, q.score(s, &s.rows[at], &m, math.MinInt32))
-		return true
-	})
+	s.each(rows, func(at uint32, r *row) { visit(at, q.score(s, r, &m, math.MinInt32)) })
+}
+
+// each visits rows. It copies some at a time first, so that the processor fetches
+// them together from memory: one by one it would wait for each.
+func (s *shard) each(rows *roaring.Bitmap, visit func(at uint32, r *row)) {
+	var places [128]uint32
+	var copies [128]row
+	all := rows.ManyIterator()
+	for n := all.NextMany(places[:]); n > 0; n = all.NextMany(places[:]) {
+		for i, at := range places[:n] {
+			copies[i] = s.rows[at]
+		}
+		for i, at := range places[:n] {
+			visit(at, &copies[i])
+		}
+	}
 }
 
 // narrow leaves of rows, whose occupation fits, those that meet the other
@@ -379,14 +391,13 @@ func (s *shard) narrow(q *question, n int, rows *roaring.Bitmap, out func(at, n 
 	}
 	// To compare two numbers is cheaper than bitmaps of days, and few have any.
 	tooLate, isOver := roaring.New(), roaring.New()
-	roaring.And(rows, s.in(setKey{kind: setDated})).Iterate(func(at uint32) bool {
-		switch late, over := misses(q.d, q.start, s.rows[at].from, s.rows[at].to); {
+	s.each(roaring.And(rows, s.in(setKey{kind: setDated})), func(at uint32, r *row) {
+		switch late, over := misses(q.d, q.start, r.from, r.to); {
 		case late:
 			tooLate.Add(at)
 		case over:
 			isOver.Add(at)
 		}
-		return true
 	})
 	without(atDates, tooLate, Reason{Key: "out_dates_late", To: q.start})
 	without(atDates, isOver, Reason{Key: "out_dates_over", To: q.start})
@@ -467,6 +478,12 @@ func (q *question) score(s *shard, r *row, m *memo, least int32) int32 {
 		m.wishes[r.wishes] = wish
 	}
 	available, _, _ := availableFor(w, d, r.from, r.to, q.ask.Today)
+	sum := language*w.Parts.Language + available*w.Parts.Availability + wish*w.Parts.Wishes
+	// Most people need not be looked at further: whatever the rest is, others are
+	// better.
+	if (sum+1000*(w.Parts.Occupation+w.Parts.Past+w.Parts.Competences))/1000 < least {
+		return -1
+	}
 	rec := record{s.packed, r.packed}
 	var occupation, past int32
 	for range rec.next() {
@@ -478,12 +495,11 @@ func (q *question) score(s *shard, r *row, m *memo, least int32) int32 {
 			past = max(past, valueAt(q.past, code))
 		}
 	}
-	sum := occupation*w.Parts.Occupation + language*w.Parts.Language + available*w.Parts.Availability +
-		wish*w.Parts.Wishes + past*w.Parts.Past
+	sum += occupation*w.Parts.Occupation + past*w.Parts.Past
 	if w.Parts.Competences == 0 {
 		return sum / 1000
 	}
-	if (sum+1000*w.Parts.Competences)/1000 < least { // whatever the competences are
+	if (sum+1000*w.Parts.Competences)/1000 < least {
 		return -1
 	}
 	known := w.Competences.None

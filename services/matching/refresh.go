@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"masar.local/pkg/api"
 	"masar.local/pkg/docstore"
@@ -106,20 +110,51 @@ func (r *refresher) fresh(context.Context) error {
 // load takes every document.
 func (r *refresher) load(ctx context.Context) error {
 	return errors.Join(
-		each(ctx, r.store.employers, r.index.PutEmployer),
-		each(ctx, r.store.offers, r.index.PutOffer),
-		each(ctx, r.store.seekers, r.index.PutSeeker),
+		each(ctx, r.store.learned.e, employersSchema, r.index.PutEmployer),
+		each(ctx, r.store.learned.e, offersSchema, r.index.PutOffer),
+		each(ctx, r.store.learned.e, seekersSchema, r.index.PutSeeker),
 	)
 }
 
-func each[T any](ctx context.Context, c *docstore.Collection[T], put func(id string, version int64, body *T)) error {
-	for d, err := range c.All(ctx) {
-		if err != nil {
-			return err
-		}
-		put(d.ID, d.Version, &d.Body)
+// scanPage is how many documents are read at once when all are.
+const scanPage = 1000
+
+// each puts every document of a collection. To decode one takes longer than to
+// read it, so that all processors decode while one goroutine reads.
+func each[T any](ctx context.Context, e docstore.Engine, schema docstore.Schema, put func(id string, version int64, body *T)) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	pages := make(chan []docstore.Record, 1)
+	var work sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		work.Go(func() {
+			for page := range pages {
+				for _, r := range page {
+					var body T
+					if err := bson.Unmarshal(r.Body, &body); err != nil {
+						stop(fmt.Errorf("matching: a document of %s is not a %T: %w", schema.Collection, body, err))
+						break
+					}
+					put(r.ID, r.Version, &body)
+				}
+			}
+		})
 	}
-	return nil
+	for after := ""; ctx.Err() == nil; {
+		page, err := e.Scan(ctx, schema.Collection, after, scanPage)
+		if err != nil {
+			stop(err)
+			break
+		}
+		pages <- page
+		if len(page) < scanPage {
+			break
+		}
+		after = page[len(page)-1].ID
+	}
+	close(pages)
+	work.Wait()
+	return context.Cause(ctx)
 }
 
 // look takes the documents that were changed at a time or after.
