@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -26,6 +27,9 @@ type market struct {
 	// pairs[first[o]:first[o+1]].
 	first []int
 	pairs []marketPair
+	// classes are people who stand for all who are the same to the conditions.
+	classes []Person
+	lacks   []lack // of the gaps, once they were looked for
 }
 
 type marketOffer struct {
@@ -37,7 +41,8 @@ type marketOffer struct {
 type marketPerson struct {
 	id     string
 	person Person
-	fit    bool // meets the conditions that look at nobody but the person
+	fit    bool // consents, and is free
+	class  int32
 }
 
 // marketPair is a person for an offer, with the score in thousandths.
@@ -60,10 +65,11 @@ func newMarket(ctx context.Context, rules *Rules, today Day, seed string, offers
 		p := &w.people[i].person
 		w.people[i].fit = p.Matching && !slices.ContainsFunc(p.Tracks, func(t Track) bool { return t.Engaged })
 	}
+	w.classify()
 	found := make([][]marketPair, len(w.offers))
-	w.each(ctx, func(o int, person int32, pair *Pair) {
-		if failed(pair, 0) == len(Conditions) {
-			parts := Score(rules.Weights, pair.Offer, &pair.Person.Profile, today)
+	w.each(ctx, func(o int, person int32, v judgement) {
+		if v.fits {
+			parts := Score(rules.Weights, &w.offers[o].demand, &w.people[person].person.Profile, today)
 			found[o] = append(found[o], marketPair{person, parts.Total()})
 		}
 	})
@@ -79,10 +85,74 @@ func newMarket(ctx context.Context, rules *Rules, today Day, seed string, offers
 	return w, nil
 }
 
+// classify finds people who are the same to every condition, but for their
+// occupations, the days on which they are available and their cases: each
+// condition is asked once for a class.
+func (w *market) classify() {
+	classes := map[string]int32{}
+	var key []byte
+	text := func(s string) { key = append(append(key, s...), 0) }
+	for i := range w.people {
+		p := &w.people[i].person
+		if !w.people[i].fit {
+			continue
+		}
+		key = key[:0]
+		for _, l := range p.Languages {
+			text(l.Code)
+			key = append(key, byte(l.Rank))
+		}
+		key = append(key, 1)
+		for _, l := range p.Licences {
+			text(l)
+		}
+		key = append(key, 1)
+		for _, s := range p.Schemes {
+			text(s)
+		}
+		key = append(key, 1)
+		for _, t := range p.Tracks { // none is engaged
+			text(t.Scheme)
+			key = append(key, byte(t.Takes), map[bool]byte{true: 1}[t.Known])
+		}
+		class, known := classes[string(key)]
+		if !known {
+			class = int32(len(w.classes))
+			classes[string(key)] = class
+			w.classes = append(w.classes, Person{
+				Profile:  Profile{Languages: p.Languages, Licences: p.Licences, Schemes: p.Schemes},
+				Matching: true, Tracks: p.Tracks,
+			})
+		}
+		w.people[i].class = class
+	}
+}
+
+// judgement is what the conditions say of a pair: that it fits, or that it lacks
+// one thing only, or neither.
+type judgement struct {
+	fits bool
+	gap  bool
+	lack lack
+}
+
+// judge asks every condition but the occupation and the dates.
+func (w *market) judge(d *Demand, class int32) judgement {
+	who := w.classes[class]
+	who.Occupations = []Experience{{Rome: d.Rome}}
+	pair := Pair{Offer: d, Person: &who, Today: w.today, Kind: Shortlisted}
+	at := failed(&pair, 0)
+	if at == len(Conditions) {
+		return judgement{fits: true}
+	}
+	l, ok := lacking(Conditions[at].Name, &pair)
+	return judgement{gap: ok && failed(&pair, at+1) == len(Conditions), lack: l}
+}
+
 // each visits, for every offer with a post left, the people whose occupation fits
-// and who meet the conditions that look at nobody but them; several offers at a
-// time, one offer from one goroutine. The pair is only good during the visit.
-func (w *market) each(ctx context.Context, visit func(offer int, person int32, pair *Pair)) {
+// and who are not out for a reason of their own, with what the conditions say;
+// several offers at a time, one offer from one goroutine.
+func (w *market) each(ctx context.Context, visit func(offer int, person int32, v judgement)) {
 	byRome := map[string][]int32{}
 	for i := range w.people {
 		if w.people[i].fit {
@@ -92,14 +162,24 @@ func (w *market) each(ctx context.Context, visit func(offer int, person int32, p
 		}
 	}
 	var wait sync.WaitGroup
-	workers := runtime.GOMAXPROCS(0)
-	for k := range workers {
+	var turn atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
 		wait.Go(func() {
-			for o := k; o < len(w.offers) && ctx.Err() == nil; o += workers {
+			known := make([]*judgement, len(w.classes))
+			var asked []int32
+			for ctx.Err() == nil {
+				o := int(turn.Add(1) - 1)
+				if o >= len(w.offers) {
+					return
+				}
 				d := &w.offers[o].demand
 				if d.Left <= 0 || !d.Open || d.Suspended {
 					continue
 				}
+				for _, class := range asked {
+					known[class] = nil
+				}
+				asked = asked[:0]
 				pair := Pair{Offer: d, Today: w.today, Kind: Shortlisted}
 				for at, near := range d.Accepts {
 					for _, i := range byRome[near.Rome] {
@@ -107,8 +187,26 @@ func (w *market) each(ctx context.Context, visit func(offer int, person int32, p
 						if at > 0 && hasOne(&who.person, d.Accepts[:at]) {
 							continue // met already, under a nearer occupation
 						}
-						pair.Person, pair.State = &who.person, w.offers[o].states[who.id]
-						visit(o, i, &pair)
+						v := known[who.class]
+						if v == nil {
+							made := w.judge(d, who.class)
+							v = &made
+							known[who.class], asked = v, append(asked, who.class)
+						}
+						if !v.fits && !v.gap {
+							continue
+						}
+						pair.Person = &who.person
+						if states := w.offers[o].states; len(states) > 0 {
+							if pair.State = states[who.id]; pair.State != "" && (!personFree(&pair).OK || !notRefused(&pair).OK) {
+								continue
+							}
+						}
+						if availableAtStart(&pair).OK {
+							visit(o, i, *v)
+						} else if v.fits {
+							visit(o, i, judgement{gap: true, lack: lack{condition: CondDates}})
+						}
 					}
 				}
 			}
@@ -126,9 +224,9 @@ func hasOne(p *Person, occupations []Near) bool {
 // gap is what one person lacks for one offer, where it is the only thing.
 type gap struct {
 	offer, person int32
-	score         int32 // that the pair would have
-	lack          lack
-	owned         bool // has been given already: see task.extra
+	score         int32  // that the pair would have; 0 until somebody asks
+	lack          uint16 // its number in market.lacks
+	owned         bool   // has been given already: see task.extra
 }
 
 // lack is what somebody lacks: a language at a level, a licence, or to be
@@ -139,23 +237,34 @@ type lack struct {
 	rank      int8   // of the language, 0: any level
 }
 
+// worth scores a gap as if the person had what l gives.
+func (w *market) worth(g gap, l lack) int32 {
+	with := l.give(&w.people[g.person].person.Profile)
+	parts := Score(w.rules.Weights, &w.offers[g.offer].demand, &with, w.today)
+	return parts.Total()
+}
+
 // gaps finds all pairs that fail one condition only, of those that somebody could
 // do something about, and there lack one thing only. Consent is not among them:
 // who does not consent is not looked at.
 func (w *market) gaps(ctx context.Context) ([]gap, error) {
 	found := make([][]gap, len(w.offers))
-	w.each(ctx, func(o int, person int32, pair *Pair) {
-		at := failed(pair, 0)
-		if at == len(Conditions) {
+	var mu sync.Mutex
+	number := map[lack]uint16{}
+	w.lacks = nil
+	w.each(ctx, func(o int, person int32, v judgement) {
+		if !v.gap {
 			return
 		}
-		l, ok := lacking(Conditions[at].Name, pair)
-		if !ok || failed(pair, at+1) != len(Conditions) {
-			return
+		mu.Lock()
+		n, known := number[v.lack]
+		if !known {
+			n = uint16(len(w.lacks))
+			number[v.lack] = n
+			w.lacks = append(w.lacks, v.lack)
 		}
-		with := l.give(&pair.Person.Profile)
-		parts := Score(w.rules.Weights, pair.Offer, &with, w.today)
-		found[o] = append(found[o], gap{offer: int32(o), person: person, score: parts.Total(), lack: l})
+		mu.Unlock()
+		found[o] = append(found[o], gap{offer: int32(o), person: person, lack: n})
 	})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

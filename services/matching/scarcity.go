@@ -229,6 +229,9 @@ type ConditionScarcity struct {
 // the plan may be arranged anew, and quotas hold.
 func (s *solution) conditions(ctx context.Context, tell func(done, total int64)) ([]ConditionScarcity, error) {
 	out := []ConditionScarcity{}
+	if s.placed == sum(s.net.posts) {
+		return out, nil // every post is filled: nobody would be placed for more
+	}
 	gaps, err := s.net.gaps(ctx)
 	if err != nil || len(gaps) == 0 {
 		return out, err
@@ -243,27 +246,25 @@ func (s *solution) conditions(ctx context.Context, tell func(done, total int64))
 	f := newFlow(newResidual(n, append(flow, make([]int64, len(gaps))...), nil))
 
 	// Who gets a language at a level has all levels below.
-	highest := map[string]int8{}
-	for _, g := range gaps {
-		highest[g.lack.condition+g.lack.code] = max(highest[g.lack.condition+g.lack.code], g.lack.rank)
-	}
 	type group struct {
 		lack        lack
 		governorate string
 	}
-	members := map[group][]int32{}
-	levels := map[lack]bool{}
-	for _, g := range gaps {
-		levels[g.lack] = true
-	}
-	for i, g := range gaps {
-		for rank := g.lack.rank; rank <= highest[g.lack.condition+g.lack.code]; rank++ {
-			l := lack{g.lack.condition, g.lack.code, rank}
-			if !levels[l] {
-				continue
+	lacks := s.net.lacks
+	covers := make([][]lack, len(lacks)) // for each lack, those that would do
+	for i, have := range lacks {
+		for _, other := range lacks {
+			if other.meets(have) {
+				covers[i] = append(covers[i], other)
 			}
+		}
+	}
+	members := map[group][]int32{}
+	for i, g := range gaps {
+		governorate := s.net.people[g.person].person.Governorate
+		for _, l := range covers[g.lack] {
 			members[group{l, ""}] = append(members[group{l, ""}], int32(i))
-			if governorate := s.net.people[g.person].person.Governorate; governorate != "" {
+			if governorate != "" {
 				members[group{l, governorate}] = append(members[group{l, governorate}], int32(i))
 			}
 		}

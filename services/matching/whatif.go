@@ -204,10 +204,8 @@ func (b *base) whatIf(ctx context.Context, changes []WhatIfChange) (*hypothesis,
 		}
 		t.extra = slices.Clone(owned)
 		for _, g := range all {
-			if l.meets(g.lack) && (governorate == "" || t.people[g.person].person.Governorate == governorate) {
-				with := l.give(&t.people[g.person].person.Profile)
-				parts := Score(t.rules.Weights, &t.offers[g.offer].demand, &with, t.today)
-				g.score = parts.Total()
+			if l.meets(t.lacks[g.lack]) && (governorate == "" || t.people[g.person].person.Governorate == governorate) {
+				g.score = t.worth(g, l)
 				t.extra = append(t.extra, g)
 			}
 		}
