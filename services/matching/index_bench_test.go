@@ -304,3 +304,16 @@ func fileSeekers(ctx context.Context, e docstore.Engine, i, n int, r *rand.Rand)
 	}
 	return e.File(ctx, seekersSchema.Collection, records)
 }
+
+// BenchmarkUpdate: the time to change one of many candidates.
+func BenchmarkUpdate(b *testing.B) {
+	x, r := spread(), rand.New(rand.NewPCG(8, 9))
+	changed := make([]*Seeker, 1000)
+	for i := range changed {
+		changed[i] = synthetic(r, false)
+	}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		x.PutSeeker(benchID(r.IntN(benchPeople())), 1<<40+int64(n), changed[n%len(changed)])
+	}
+}
