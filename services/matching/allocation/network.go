@@ -57,7 +57,7 @@ func (n *Network) AddArc(from, to int32, lower, upper, cost int64) int {
 	return len(n.From) - 1
 }
 
-// Cost is what the plan's flow costs on this network, exactly. The plan must have
+// TotalCost is what the plan's flow costs on this network, exactly. The plan must have
 // one flow per arc.
 func (n *Network) TotalCost(p *Plan) *big.Int {
 	// 128-bit sum in two words: products of two int64 do not overflow it before
@@ -131,7 +131,7 @@ func (n *Network) check() error {
 	if sum != 0 {
 		return fmt.Errorf("the supplies add up to %d, not to 0", sum)
 	}
-	var spans int64 // what all limited arcs can take, no more than limit counted
+	var spans int64 // what all limited arcs can take; beyond the limit it is not counted
 	unlimited := -1
 	for a := range n.From {
 		u, v, lower, upper, cost := n.From[a], n.To[a], n.Lower[a], n.Upper[a], n.Cost[a]
@@ -153,7 +153,7 @@ func (n *Network) check() error {
 		if upper == Unlimited {
 			unlimited = a
 		} else {
-			spans = min(limit, spans+min(limit, upper-lower))
+			spans = min(limit+1, spans+min(limit, upper-lower))
 		}
 	}
 	// What an unlimited arc carries is at most what the others let through.

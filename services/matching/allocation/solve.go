@@ -402,8 +402,8 @@ func (w *worker) load(arcs, nodes []int32, top int32) (int64, error) {
 		c := magnitude(n.Cost[a])
 		w.loads[u].dearest = max(w.loads[u].dearest, c)
 		w.loads[v].dearest = max(w.loads[v].dearest, c)
-		w.loads[u].out = min(open, w.loads[u].out+s.span[k])
-		w.loads[v].in = min(open, w.loads[v].in+s.span[k])
+		w.loads[u].out = min(open-1, w.loads[u].out+s.span[k])
+		w.loads[v].in = min(open-1, w.loads[v].in+s.span[k])
 	}
 	// A limit that can never be reached, since no more can arrive at the arc's
 	// start or leave its end, is taken away: fewer arcs then stop a pivot that
@@ -414,7 +414,7 @@ func (w *worker) load(arcs, nodes []int32, top int32) (int64, error) {
 		leave := w.loads[a.to].out - s.supply[a.to]
 		if s.span[k] < open && (s.span[k] >= arrive || s.span[k] >= leave) {
 			s.span[k] = open
-			w.loads[a.from].out, w.loads[a.to].in = open, open
+			w.loads[a.from].out, w.loads[a.to].in = open-1, open-1
 		}
 	}
 	bound := int64(0)

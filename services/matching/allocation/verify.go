@@ -17,6 +17,9 @@ import (
 // it is negative, makes each term of that sum as small as it can be. So no other
 // flow has a smaller sum, and none costs less.
 func Verify(n *Network, p *Plan) error {
+	if err := n.check(); err != nil { // arcs between nodes that exist, supplies that add up to 0
+		return fmt.Errorf("network: %w", err)
+	}
 	if len(p.Flow) != len(n.From) || len(p.Price) != len(n.Supply) {
 		return fmt.Errorf("plan has %d flows and %d prices for %d arcs and %d nodes", len(p.Flow), len(p.Price), len(n.From), len(n.Supply))
 	}
@@ -29,7 +32,8 @@ func Verify(n *Network, p *Plan) error {
 		if f < n.Lower[a] || n.Upper[a] != Unlimited && f > n.Upper[a] {
 			return fmt.Errorf("arc %d from node %d to node %d: flow %d is not within %d and %d", a, u, v, f, n.Lower[a], n.Upper[a])
 		}
-		left[u], left[v] = left[u].sub(f), left[v].add(f)
+		left[u] = left[u].sub(f)
+		left[v] = left[v].add(f) // not in one statement: u may be v
 		switch sign := (wide{}).add(n.Cost[a]).add(p.Price[u]).sub(p.Price[v]).sign(); {
 		case sign > 0 && f != n.Lower[a]:
 			return fmt.Errorf("arc %d from node %d to node %d: positive reduced cost, and flow %d above the lower bound %d", a, u, v, f, n.Lower[a])
@@ -49,6 +53,9 @@ func Verify(n *Network, p *Plan) error {
 // set's nodes supply and what arcs must bring in exceeds what arcs can take out,
 // by Missing.
 func CheckInfeasible(n *Network, e *Infeasible) error {
+	if err := n.check(); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
 	inside := make([]bool, len(n.Supply))
 	var stuck wide
 	for _, v := range e.Nodes {
