@@ -170,11 +170,14 @@ func (t *task) network() (*network, error) {
 		total += t.posts[o]
 	}
 	for i, q := range t.quotas {
-		from, to, upper := int32(ground), n.quotaNode[i], int64(len(t.people))
+		from, to := int32(ground), n.quotaNode[i]
 		if q.By == QuotaScheme {
-			from, to, upper = n.quotaNode[i], n.all, total
+			from, to = n.quotaNode[i], n.all
 		}
-		if upper = max(upper, q.Min); q.Max != nil {
+		// No maximum is more than there could ever be, also with one more post or
+		// candidate: see margins.
+		upper := max(total+int64(len(t.people))+1, q.Min)
+		if q.Max != nil {
 			upper = *q.Max
 		}
 		n.quotaArc = append(n.quotaArc, int32(n.AddArc(from, to, q.Min, upper, 0)))
