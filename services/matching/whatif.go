@@ -198,6 +198,10 @@ func (b *base) whatIf(ctx context.Context, changes []WhatIfChange) (*hypothesis,
 		if !ok {
 			continue
 		}
+		if now.placed == sum(t.posts) { // no post is empty: nothing that anybody learns fills one
+			out.effects = append(out.effects, effect{})
+			continue
+		}
 		all, err := gaps(ctx)
 		if err != nil {
 			return nil, err
