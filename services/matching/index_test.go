@@ -20,13 +20,57 @@ type world struct {
 	barred  map[string]bool // suspended employers
 }
 
+// genNear draws a person who mostly has what an offer of genNearOffer asks for, so
+// that the last conditions are reached too.
+func genNear(t *rapid.T) *Seeker {
+	s, other := aSeeker(), genSeeker(t)
+	for i, change := range []func(){
+		func() { s.Governorate = other.Governorate },
+		func() { s.Occupations = other.Occupations },
+		func() { s.Occupations = append(s.Occupations, other.Occupations...) },
+		func() { s.Occupations[0].Rome = rapid.SampledFrom([]string{"A1444", "A1210"}).Draw(t, "near") },
+		func() { s.Languages[1].CEFR = rapid.SampledFrom(cefrs).Draw(t, "french") },
+		func() { s.Languages = other.Languages },
+		func() { s.Licences = other.Licences },
+		func() { s.Competences = other.Competences },
+		func() { s.AvailableFrom = other.AvailableFrom },
+		func() { s.AvailableTo = other.AvailableTo },
+		func() { s.Schemes, s.Regions = other.Schemes, other.Regions },
+		func() { s.Consents = other.Consents },
+		func() { s.Pathways = other.Pathways },
+	} {
+		if rapid.IntRange(0, 6).Draw(t, fmt.Sprint("change ", i)) == 0 && (i != 3 || len(s.Occupations) > 0) {
+			change()
+		}
+	}
+	return s
+}
+
+func genNearOffer(t *rapid.T) *Offer {
+	o, other := anOffer(), genOffer(t)
+	for i, change := range []func(){
+		func() { o.Rome = other.Rome },
+		func() { o.Languages = other.Languages },
+		func() { o.Licences = other.Licences },
+		func() { o.Competences = other.Competences },
+		func() { o.StartsOn, o.EndsOn, o.Months = other.StartsOn, other.EndsOn, other.Months },
+		func() { o.Experience, o.Region = other.Experience, other.Region },
+		func() { o.Open, o.Posts, o.Filled, o.Scheme = other.Open, other.Posts, other.Filled, other.Scheme },
+	} {
+		if rapid.IntRange(0, 3).Draw(t, fmt.Sprint("change ", i)) == 0 {
+			change()
+		}
+	}
+	return o
+}
+
 func genWorld(t *rapid.T) *world {
 	w := &world{seekers: map[string]*Seeker{}, offers: map[string]*Offer{}, barred: map[string]bool{}, rules: testRules()}
 	w.index = NewIndex(w.rules)
 	version := int64(0)
 	// Documents are put again with changes, and old versions come late.
 	putOffer := func() {
-		name, o := id(100+rapid.IntRange(0, 4).Draw(t, "offer")), genOffer(t)
+		name, o := id(100+rapid.IntRange(0, 4).Draw(t, "offer")), genNearOffer(t)
 		version++
 		w.index.PutOffer(name, version, o)
 		w.offers[name] = o
@@ -35,7 +79,7 @@ func genWorld(t *rapid.T) *world {
 		if rapid.IntRange(0, 9).Draw(t, "offer between") == 0 {
 			putOffer() // and with it licences that nobody has asked for before
 		}
-		name, s := id(rapid.IntRange(0, 15).Draw(t, "seeker")), genSeeker(t)
+		name, s := id(rapid.IntRange(0, 15).Draw(t, "seeker")), genNear(t)
 		version++
 		w.index.PutSeeker(name, version, s)
 		if rapid.Bool().Draw(t, "late") {
