@@ -38,6 +38,15 @@ type task struct {
 	extra []gap
 	// most bounds all placements together when it is 0 or more.
 	most int64
+	// floor asks that some people be placed; nil: none. Not together with quotas
+	// by governorate: a person would be counted by two nodes.
+	floor *floor
+}
+
+// floor asks that at least so many of the people marked are placed.
+type floor struct {
+	member []bool // of each person
+	least  int64
 }
 
 // newTask is the optimisation that a campaign asks for.
@@ -147,9 +156,17 @@ func (t *task) network() (*network, error) {
 		n.all = int32(nodes)
 		nodes++
 	}
+	marked := int32(nodes) // the node of the floor
+	if t.floor != nil {
+		nodes++
+	}
 	n.Supply = make([]int64, nodes)
 	for p := range t.people {
-		n.AddArc(into[t.people[p].person.Governorate], t.personNode(int32(p)), 0, 1, 0) // the ground where there is no quota
+		from := into[t.people[p].person.Governorate] // the ground where there is no quota
+		if t.floor != nil && t.floor.member[p] {
+			from = marked
+		}
+		n.AddArc(from, t.personNode(int32(p)), 0, 1, 0)
 	}
 	for o := range t.offers {
 		for _, pair := range t.pairs[t.first[o]:t.first[o+1]] {
@@ -184,6 +201,9 @@ func (t *task) network() (*network, error) {
 	}
 	if n.all != ground {
 		n.AddArc(n.all, ground, 0, t.most, 0)
+	}
+	if t.floor != nil {
+		n.AddArc(ground, marked, t.floor.least, max(t.floor.least, int64(len(t.people))), 0)
 	}
 	n.extraArc = len(n.From)
 	for _, g := range t.extra {

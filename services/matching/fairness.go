@@ -227,16 +227,19 @@ func Fairness(selected, eligible []string, groups func(id string) Groups, o Fair
 		return r, nil
 	}
 	r.ReasonFR, r.ReasonAR = fairnessFill(fairnessTexts["reading"])
+	alike := map[Groups]headcount{} // there are far fewer kinds of people than people
+	for _, id := range eligible {
+		g := groups(id)
+		c := alike[g].plus(headcount{eligible: 1})
+		if in[id] {
+			c.selected++
+		}
+		alike[g] = c
+	}
 	for _, a := range fairnessAttributes() {
 		counts := map[string]headcount{}
-		for _, id := range eligible {
-			code := a.of(groups(id))
-			c := counts[code]
-			c.eligible++
-			if in[id] {
-				c.selected++
-			}
-			counts[code] = c
+		for g, c := range alike {
+			counts[a.of(g)] = counts[a.of(g)].plus(c)
 		}
 		r.Cuts = append(r.Cuts, a.cut(counts, all, o))
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/event"
@@ -21,9 +20,8 @@ import (
 // everybody who is in the programme; whether it should ask for the consent
 // "statistics" is to be confirmed with the data protection authority.
 type GroupRecord struct {
-	Groups    `bson:",inline"`
-	Seq       int64     `bson:"seq"` // last event of the candidate
-	UpdatedAt time.Time `bson:"updated_at"`
+	Groups `bson:",inline"`
+	Seq    int64 `bson:"seq"` // last event of the candidate
 }
 
 var groupsSchema = docstore.Schema{Collection: "groups"}
@@ -32,15 +30,11 @@ var groupsSchema = docstore.Schema{Collection: "groups"}
 // safe for concurrent use.
 type groupBook struct {
 	people *docstore.Collection[GroupRecord]
-	now    func() time.Time
 }
 
-// openGroups opens the collection of groups.
-func openGroups(ctx context.Context, e docstore.Engine, now func() time.Time) (*groupBook, error) {
-	if err := e.Ensure(ctx, groupsSchema); err != nil {
-		return nil, err
-	}
-	return &groupBook{docstore.NewCollection[GroupRecord](e, groupsSchema), now}, nil
+// newGroups gives the groups of people; the engine must have the collection.
+func newGroups(e docstore.Engine) *groupBook {
+	return &groupBook{docstore.NewCollection[GroupRecord](e, groupsSchema)}
 }
 
 // learn takes the groups from an event that has a person's profile; other events
@@ -61,7 +55,7 @@ func (b *groupBook) learn(ctx context.Context, e event.Event) error {
 		}
 		d.Body = GroupRecord{
 			Groups: Groups{Sex: p.GetSex(), Governorate: p.GetGovernorate(), Diploma: p.GetDiplomaLevel()},
-			Seq:    e.Seq, UpdatedAt: b.now().UTC().Truncate(time.Millisecond),
+			Seq:    e.Seq,
 		}
 		return nil
 	})

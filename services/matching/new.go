@@ -49,6 +49,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	router := p.Router()
 	mount(router, endpoints)
 	mountCampaigns(router, campaigns.endpoints())
+	mountFairness(router, campaigns)
 	return &runtime.Service{
 		Name:   p.Name,
 		Router: router,

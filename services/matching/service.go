@@ -74,6 +74,9 @@ func (s *service) Learn(ctx context.Context, e event.Event) (struct{}, error) {
 		if id, err = person(e); err != nil {
 			return struct{}{}, err
 		}
+		if err = s.fairness.learn(ctx, e); err != nil {
+			return struct{}{}, err
+		}
 		var d *docstore.Doc[Seeker]
 		if d, err = learn(ctx, s.seekers, s.learned, id, e, s.clock()); err == nil {
 			s.index.PutSeeker(d.ID, d.Version, &d.Body)

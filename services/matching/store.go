@@ -57,10 +57,12 @@ type store struct {
 	// The records of shortlists, to be read and to be kept.
 	shortlistRecords *docstore.Collection[ShortlistRecord]
 	shortlists       *keeper
+	// What nothing that selects may know: see fairness_reach_test.go.
+	fairness *groupBook
 }
 
 func openStore(ctx context.Context, e docstore.Engine) (*store, error) {
-	if err := e.Ensure(ctx, seekersSchema, offersSchema, employersSchema, casesSchema, secretsSchema, learnedSchema, rostersSchema, shortlistsSchema); err != nil {
+	if err := e.Ensure(ctx, seekersSchema, offersSchema, employersSchema, casesSchema, secretsSchema, learnedSchema, rostersSchema, shortlistsSchema, groupsSchema); err != nil {
 		return nil, err
 	}
 	return &store{
@@ -73,6 +75,7 @@ func openStore(ctx context.Context, e docstore.Engine) (*store, error) {
 
 		shortlistRecords: docstore.NewCollection[ShortlistRecord](e, shortlistsSchema),
 		shortlists:       newKeeper(e, shortlistsSchema),
+		fairness:         newGroups(e),
 	}, nil
 }
 

@@ -53,19 +53,7 @@ func (c *campaigns) baseOf(ctx context.Context, d *docstore.Doc[Campaign]) (*bas
 	if c.bases.id == d.ID {
 		return c.bases.base, nil
 	}
-	var in campaignInputs
-	if err := c.blobs.readJSON(ctx, d.Body.Inputs, &in); err != nil {
-		return nil, err
-	}
-	offers, people, err := c.recall(ctx, &in)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := c.past.of(in.Weights, in.Reference)
-	if err != nil {
-		return nil, err
-	}
-	m, err := newMarket(ctx, rules, ParseDay(in.AsOf), in.Seed, offers, people)
+	m, err := c.marketOf(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +72,23 @@ func (c *campaigns) baseOf(ctx context.Context, d *docstore.Doc[Campaign]) (*bas
 	b := &base{task: t, solution: s}
 	c.bases.id, c.bases.base = d.ID, b
 	return b, nil
+}
+
+// marketOf makes the market of a campaign from its recorded inputs.
+func (c *campaigns) marketOf(ctx context.Context, d *docstore.Doc[Campaign]) (*market, error) {
+	var in campaignInputs
+	if err := c.blobs.readJSON(ctx, d.Body.Inputs, &in); err != nil {
+		return nil, err
+	}
+	offers, people, err := c.recall(ctx, &in)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := c.past.of(in.Weights, in.Reference)
+	if err != nil {
+		return nil, err
+	}
+	return newMarket(ctx, rules, ParseDay(in.AsOf), in.Seed, offers, people)
 }
 
 // training is what an added certificate or licence is to the people.
