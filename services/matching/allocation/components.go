@@ -1,5 +1,7 @@
 package allocation
 
+import "slices"
+
 // blocks are the parts of a network that can be solved apart: its biconnected
 // components. Two blocks share one node at most, and taking that node away would
 // cut the network in two; what flows through it from one side to the other is
@@ -7,17 +9,17 @@ package allocation
 // Plain connected components are the case where nothing is shared. A campaign
 // whose occupations meet only at the ground node falls apart into occupations.
 type blocks struct {
-	arcs   []int32 // the arcs by block, in increasing order within each
-	starts []int32 // block b has arcs[starts[b]:starts[b+1]]
-	// top is the node of each block nearest to where the search began, shared
-	// with an earlier.. later numbered block or with none. Every other node of
-	// a block is no block's top before it, so numbers rise towards the top.
+	// arcs are sorted by block, in increasing order within each: block b has
+	// arcs[starts[b]:starts[b+1]].
+	arcs, starts []int32
+	// top is the node of each block that the search met first. It may be in
+	// other blocks as well, as their top or, in a block with a higher number, as
+	// any node; all other nodes of the block are in none with a higher number.
 	top []int32
+	// nodes are those of each block but its top: nodes[nodeStarts[b]:nodeStarts[b+1]].
+	nodes, nodeStarts []int32
 	// carry is by node the supply of the node and of all blocks below it.
 	carry []int64
-	// order has the nodes of each block except its top, by block.
-	nodes      []int32
-	nodeStarts []int32
 	// roots are the nodes where the search began, one per connected component.
 	roots []int32
 }
@@ -26,9 +28,9 @@ type blocks struct {
 // its own stack, in time linear in the network's size. Arcs from a node to itself
 // are in no block.
 func split(n *Network) *blocks {
-	nodes, arcs := len(n.Supply), len(n.From)
+	nodes := len(n.Supply)
 
-	// The arcs at each node, whatever their direction.
+	// The neighbours of each node, whatever the arcs' direction.
 	at := make([]int32, nodes+2)
 	for a, u := range n.From {
 		if v := n.To[a]; u != v {
@@ -39,57 +41,57 @@ func split(n *Network) *blocks {
 	for v := 2; v < len(at); v++ {
 		at[v] += at[v-1]
 	}
-	touching := make([]int32, at[nodes+1])
+	beside := make([]int32, at[nodes+1])
 	for a, u := range n.From {
 		if v := n.To[a]; u != v {
-			touching[at[u+1]] = int32(a)
+			beside[at[u+1]] = v
 			at[u+1]++
-			touching[at[v+1]] = int32(a)
+			beside[at[v+1]] = u
 			at[v+1]++
 		}
 	}
 
-	b := &blocks{carry: append([]int64(nil), n.Supply...), starts: []int32{0}, nodeStarts: []int32{0}}
-	block := make([]int32, arcs) // of each arc
+	b := &blocks{carry: slices.Clone(n.Supply), nodeStarts: []int32{0}}
 	var (
 		number = make([]int32, nodes) // when the search met the node, from 1
 		low    = make([]int32, nodes) // the earliest node that an arc from below leads back to
-		next   = make([]int32, nodes) // place in touching
-		via    = make([]int32, nodes) // the arc over which the search came
+		next   = make([]int32, nodes) // place in beside
+		block  = make([]int32, nodes) // where the node is not the top
 		path   []int32
-		open   []int32 // arcs whose block is not closed yet
 		seen   []int32 // nodes whose block is not closed yet
 		count  int32
 	)
+	meet := func(v int32) {
+		count++
+		number[v], low[v], next[v] = count, count, at[v]
+		path = append(path, v)
+	}
 	for first := range int32(nodes) {
 		if number[first] != 0 {
 			continue
 		}
-		count++
-		number[first], low[first], next[first], via[first] = count, count, at[first], -1
-		path = append(path[:0], first)
 		b.roots = append(b.roots, first)
-		for len(path) > 0 {
+		for meet(first); ; {
 			v := path[len(path)-1]
-			if next[v] < at[v+1] {
-				a := touching[next[v]]
-				next[v]++
-				w := n.From[a] ^ n.To[a] ^ v // the other end
-				switch {
-				case number[w] == 0:
-					count++
-					number[w], low[w], next[w], via[w] = count, count, at[w], a
-					path = append(path, w)
-					open = append(open, a)
-					seen = append(seen, w)
-				case a != via[v] && number[w] < number[v]:
-					low[v] = min(low[v], number[w])
-					open = append(open, a)
+			// Look along v's arcs until one leads to a node not met yet.
+			i, end, least := next[v], at[v+1], low[v]
+			met := int32(-1)
+			for ; i < end; i++ {
+				if w := number[beside[i]]; w == 0 {
+					met = beside[i]
+					i++
+					break
+				} else if w < least {
+					least = w
 				}
+			}
+			next[v], low[v] = i, least
+			if met >= 0 {
+				seen = append(seen, met)
+				meet(met)
 				continue
 			}
-			path = path[:len(path)-1]
-			if len(path) == 0 {
+			if path = path[:len(path)-1]; len(path) == 0 {
 				break
 			}
 			p := path[len(path)-1]
@@ -100,38 +102,43 @@ func split(n *Network) *blocks {
 			// Nothing below v leads above p: a block ends here.
 			id := int32(len(b.top))
 			b.top = append(b.top, p)
-			size := b.starts[id]
-			for {
-				a := open[len(open)-1]
-				open = open[:len(open)-1]
-				block[a] = id + 1
-				size++
-				if a == via[v] {
-					break
-				}
-			}
-			b.starts = append(b.starts, size)
-			for {
-				w := seen[len(seen)-1]
+			for w := int32(-1); w != v; {
+				w = seen[len(seen)-1]
 				seen = seen[:len(seen)-1]
 				b.nodes = append(b.nodes, w)
 				b.carry[p] += b.carry[w]
-				if w == v {
-					break
-				}
+				block[w] = id
 			}
 			b.nodeStarts = append(b.nodeStarts, int32(len(b.nodes)))
 		}
 	}
 
-	// Sort the arcs by block; counting keeps their order within one.
-	b.arcs = touching[:b.starts[len(b.top)]]
-	fill := append([]int32(nil), b.starts...)
-	for a, id := range block {
-		if id > 0 {
-			b.arcs[fill[id-1]] = int32(a)
-			fill[id-1]++
+	// An arc is in the block in which its end met later is not the top. Counting
+	// sorts the arcs by block and keeps their order within one.
+	of := func(a int) int32 {
+		u, v := n.From[a], n.To[a]
+		if number[u] > number[v] {
+			return block[u]
+		}
+		return block[v]
+	}
+	starts := make([]int32, len(b.top)+2)
+	for a, u := range n.From {
+		if u != n.To[a] {
+			starts[of(a)+2]++
 		}
 	}
+	for id := 2; id < len(starts); id++ {
+		starts[id] += starts[id-1]
+	}
+	b.arcs = beside[:starts[len(starts)-1]]
+	for a, u := range n.From {
+		if u != n.To[a] {
+			id := of(a)
+			b.arcs[starts[id+1]] = int32(a)
+			starts[id+1]++
+		}
+	}
+	b.starts = starts[:len(b.top)+1]
 	return b
 }
