@@ -13,3 +13,5 @@ bench ./pkg/bus .
 bench ./services/candidates .
 bench ./services/indicators Fold 1x
 bench ./services/matching .
+bench ./services/matching/allocation .
+SIZES="${SIZES:-10k 100k 95k across}" tests/bench/allocation.sh
