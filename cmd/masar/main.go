@@ -22,7 +22,7 @@ type cli struct {
 	Publish   publishCmd   `cmd:"" help:"Publish the lines of a file to a Kafka topic."`
 	Tail      tailCmd      `cmd:"" help:"Print the messages of a Kafka topic as they come."`
 	Verify    verifyCmd    `cmd:"" help:"Recount every indicator and compare; exit 1 on any difference."`
-	Matching  matchingCmd  `cmd:"" help:"Ask matching: make an old answer again."`
+	Matching  matchingCmd  `cmd:"" help:"Solve an allocation from a file; make an old shortlist or campaign again."`
 	Republish republishCmd `cmd:"" help:"Publish the events of the services' journals again."`
 	Demo      demoCmd      `cmd:"" help:"Load a synthetic cohort with months of history."`
 	Doctor    doctorCmd    `cmd:"" help:"Check this machine and the running platform."`

@@ -179,23 +179,64 @@ func (r Reason) Text() Text {
 	if !ok {
 		return Text{key, key}
 	}
-	lang, ok := languages[r.A]
-	if !ok {
-		lang = Text{r.A, r.A}
+	return Text{
+		FR: fill(t.FR, func(name string) string { return r.value(name, Text.french) }),
+		AR: fill(t.AR, func(name string) string {
+			switch name {
+			case "lang", "stage", "kind", "state": // words, in Arabic
+				return r.value(name, Text.arabic)
+			}
+			return isolate(r.value(name, Text.arabic))
+		}),
 	}
-	stage := stageLabel(r.A)
-	kind, state := Label(r.B), Label(r.C)
-	fr := strings.NewReplacer(
-		"{a}", r.A, "{b}", orDash(r.B), "{c}", orDash(r.C), "{n}", strconv.Itoa(int(r.N)),
-		"{from}", r.From.String(), "{to}", r.To.String(),
-		"{lang}", lang.FR, "{stage}", stage.FR, "{kind}", kind.FR, "{state}", state.FR,
-	).Replace(t.FR)
-	ar := strings.NewReplacer(
-		"{a}", isolate(r.A), "{b}", isolate(orDash(r.B)), "{c}", isolate(orDash(r.C)), "{n}", isolate(strconv.Itoa(int(r.N))),
-		"{from}", isolate(r.From.String()), "{to}", isolate(r.To.String()),
-		"{lang}", lang.AR, "{stage}", stage.AR, "{kind}", kind.AR, "{state}", state.AR,
-	).Replace(t.AR)
-	return Text{fr, ar}
+}
+
+func (t Text) french() string { return t.FR }
+func (t Text) arabic() string { return t.AR }
+
+// value is what stands for a name in a reason's text, in one of the languages.
+func (r Reason) value(name string, in func(Text) string) string {
+	switch name {
+	case "a":
+		return r.A
+	case "b":
+		return orDash(r.B)
+	case "c":
+		return orDash(r.C)
+	case "n":
+		return strconv.Itoa(int(r.N))
+	case "from":
+		return r.From.String()
+	case "to":
+		return r.To.String()
+	case "lang":
+		if lang, ok := languages[r.A]; ok {
+			return in(lang)
+		}
+		return r.A
+	case "stage":
+		return in(stageLabel(r.A))
+	case "kind":
+		return in(Label(r.B))
+	case "state":
+		return in(Label(r.C))
+	}
+	return "{" + name + "}" // a test forbids it
+}
+
+// fill puts values where a text has their names in braces.
+func fill(text string, value func(name string) string) string {
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "{")
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		name, after, _ := strings.Cut(rest, "}")
+		out.WriteString(value(name))
+		text = after
+	}
 }
 
 func orDash(s string) string {
