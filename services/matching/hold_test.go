@@ -190,8 +190,8 @@ func (w *town) fill(ctx context.Context, d *docstore.Doc[Case]) error {
 
 // command is one decision that somebody tries.
 type command struct {
-	replica               int
-	offer, who, kind, key string
+	replica          int
+	offer, who, kind string
 }
 
 func (w *town) decide(ctx context.Context, c command) error {

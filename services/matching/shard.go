@@ -93,9 +93,6 @@ const (
 	setDated                      // says from when or until when they are available
 )
 
-// highestRank is that of the highest level of a language.
-const highestRank = 6
-
 // facets are values that many rows share.
 type facets[T any] struct {
 	number map[string]uint32 // by key
