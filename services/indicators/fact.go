@@ -34,6 +34,7 @@ const (
 	PostReleased        Kind = "post_released"
 	OfferClosed         Kind = "offer_closed"
 	DecisionRecorded    Kind = "decision_recorded"
+	CampaignCompleted   Kind = "campaign_completed"
 	MessageSent         Kind = "message_sent"
 	MessageFailed       Kind = "message_failed"
 )
@@ -48,7 +49,7 @@ type source struct {
 var sources = []source{
 	{event.TopicCandidates, []Kind{CandidateRegistered, CandidateUpdated, PathwayOpened, StageEntered, PathwayExited, PathwayCompleted}},
 	{event.TopicEmployers, []Kind{EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, PostReleased, OfferClosed}},
-	{event.TopicMatching, []Kind{DecisionRecorded}},
+	{event.TopicMatching, []Kind{DecisionRecorded, CampaignCompleted}},
 	{event.TopicNotifications, []Kind{MessageSent, MessageFailed}},
 }
 
@@ -139,7 +140,8 @@ type Fact struct {
 	// that wrote it: how the other replicas find it.
 	StoredAt time.Time `bson:"stored_at" json:"-"`
 	Codes    Codes     `bson:"codes" json:"codes"`
-	// Terms are the posts of an offer, nil when the fact is not about one; Stay is
+	// Terms are the posts of an offer, or those of a campaign and how many it
+	// proposes somebody for; nil when the fact is about neither. Stay is
 	// how many seconds the stage that was left had been held, nil when unknown.
 	Terms *Terms `bson:"terms,omitempty" json:"terms,omitempty"`
 	Stay  *int64 `bson:"stay_seconds,omitempty" json:"stay_seconds,omitempty"`
@@ -262,6 +264,9 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 		f.Codes.Decision = coded(d.GetKind())
 		f.Codes.Actor = coded(d.GetActor())
 		f.Codes.RefusedBy, f.Codes.Reason = coded(d.GetRefusedBy()), coded(d.GetReason())
+	case *matchingv1.CampaignCompleted:
+		f.Kind = CampaignCompleted
+		f.Terms = &Terms{Posts: int64(d.GetPosts()), Filled: int64(d.GetFilled())}
 	case *notificationsv1.MessageSent:
 		f.Kind, f.Person = MessageSent, d.GetCandidateId()
 		f.message(d)
@@ -286,7 +291,7 @@ const maxID = 512
 
 func (f *Fact) aboutSomebody() bool {
 	switch f.Kind {
-	case EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, PostReleased, OfferClosed:
+	case EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, PostReleased, OfferClosed, CampaignCompleted:
 		return false
 	}
 	return true
