@@ -119,10 +119,10 @@ func story(t *testing.T, w world) {
 	offersIn := 0
 	if file := filepath.Join(harness.Root(t), "..", "shared", "data", "offres", "ft_dep01_2025-08.jsonl"); exists(file) {
 		out, code := w.masar(t, "import", "offers", file)
-		if code != 0 || !strings.Contains(out, "455 created, 0 updated, 0 unchanged, 0 refused") {
+		if code != 0 || !strings.Contains(out, "créées : 455, mises à jour : 0, inchangées : 0, refusées : 0") {
 			t.Fatalf("import of real offers: %d %s", code, out)
 		}
-		if out, code = w.masar(t, "import", "offers", file); code != 0 || !strings.Contains(out, "0 created, 0 updated, 455 unchanged") {
+		if out, code = w.masar(t, "import", "offers", file); code != 0 || !strings.Contains(out, "créées : 0, mises à jour : 0, inchangées : 455") {
 			t.Fatalf("the same offers again: %d %s", code, out)
 		}
 		offersIn = 455
@@ -140,19 +140,19 @@ func story(t *testing.T, w world) {
 	// Candidates: a dry run writes nothing, the import says which rows it refused.
 	list := candidates(t)
 	out, code := w.masar(t, "import", "candidates", list, "--dry-run")
-	if code != 1 || !strings.Contains(out, "nothing was written") {
+	if code != 1 || !strings.Contains(out, "rien n'est écrit") {
 		t.Fatalf("dry run: %d %s", code, out)
 	}
 	out, code = w.masar(t, "import", "candidates", list)
-	if code != 1 || !strings.Contains(out, "3 created, 0 updated, 0 unchanged, 3 refused") {
+	if code != 1 || !strings.Contains(out, "créées : 3, mises à jour : 0, inchangées : 0, refusées : 3") {
 		t.Fatalf("import of candidates: %d %s", code, out)
 	}
-	for _, want := range []string{"line 4", "2000-02-30", "line 5", "Atlantide", "line 6"} {
+	for _, want := range []string{"ligne 4", "2000-02-30", "ligne 5", "Atlantide", "ligne 6"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the report of refused rows does not say %q:\n%s", want, out)
 		}
 	}
-	if out, _ = w.masar(t, "import", "candidates", list); !strings.Contains(out, "0 created, 0 updated, 3 unchanged, 3 refused") {
+	if out, _ = w.masar(t, "import", "candidates", list); !strings.Contains(out, "créées : 0, mises à jour : 0, inchangées : 3, refusées : 3") {
 		t.Fatalf("the same candidates again: %s", out)
 	}
 	var found page[candidate]

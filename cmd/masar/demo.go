@@ -91,7 +91,7 @@ func (c demoCmd) load(ctx context.Context, until time.Time) error {
 	started := time.Now()
 
 	offers := drawn.Offers()
-	bar := newProgress(int64(len(offers)), "offres")
+	bar := newProgress(int64(len(offers)), "offers")
 	d.offers = make([]string, len(offers))
 	err = parallel(ctx, demoWorkers, func(yield func(func(context.Context) error) bool) {
 		for i, o := range offers {
@@ -105,7 +105,7 @@ func (c demoCmd) load(ctx context.Context, until time.Time) error {
 		return err
 	}
 
-	bar = newProgress(int64(c.People), "personnes et parcours")
+	bar = newProgress(int64(c.People), "people and pathways")
 	err = parallel(ctx, demoWorkers, func(yield func(func(context.Context) error) bool) {
 		for i, p := range drawn.People() {
 			if !yield(func(ctx context.Context) error { defer bar.Add(1); return d.person(ctx, i, p) }) {

@@ -64,7 +64,7 @@ func (c importOffersCmd) Run(ctx context.Context) error {
 			im.refuse(problem{line: refused.Row.Line, code: "malformed", reason: refused.Reason})
 		case err != nil:
 			im.finish()
-			return fmt.Errorf("%s: %w (the rows before were taken in; after mending the file, import it again: what is in stays as it is)", c.File, err)
+			return fmt.Errorf("%s : %w\nles lignes d'avant sont prises ; réparez le fichier et importez-le de nouveau : ce qui est pris reste tel quel | الأسطر السابقة مُدرجة؛ أصلحوا الملف وأعيدوا توريده: ما أُدرج يبقى كما هو", c.File, err)
 		default:
 			if err := im.add(ctx, item{line: row.Line, body: row.Raw, place: func(path string) (string, string) { return path, valueAt(row.Raw, path) }}); err != nil {
 				return err
@@ -89,17 +89,17 @@ func (c importCandidatesCmd) Run(ctx context.Context) error {
 	}
 	list, err := importer.OpenCandidates(c.File, importer.Options{Sheet: c.Sheet})
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
+		return fmt.Errorf("%s : %w", c.File, err)
 	}
 	defer list.Close()
 	for _, column := range list.Unknown() {
-		fmt.Fprintf(os.Stderr, "column %s %q is not understood and not read\n", column.Letter, column.Name)
+		fmt.Fprintf(os.Stderr, "colonne %[1]s %[2]q : non comprise, non lue | العمود %[1]s %[2]q: غير مفهوم ولم يُقرأ\n", column.Letter, column.Name)
 	}
 	im := newImport(client, "/api/candidates/imports", c.DryRun, -1)
 	for row, err := range list.Rows() {
 		if err != nil {
 			im.finish()
-			return fmt.Errorf("%s: %w", c.File, err)
+			return fmt.Errorf("%s : %w", c.File, err)
 		}
 		for _, p := range row.Problems {
 			im.note(problem{line: p.Line, column: columnName(importer.Column{Letter: p.Letter, Name: p.Column}), value: p.Value, code: p.Code, reason: p.Reason, warning: p.Warning})
@@ -178,7 +178,7 @@ func newImport(client *api.Client, path string, dryRun bool, size int64) *import
 	if dryRun {
 		path += "?dry_run=true"
 	}
-	return &importing{client: client, path: path, bar: newProgress(size, "rows")}
+	return &importing{client: client, path: path, bar: newProgress(size, "lignes")}
 }
 
 func (im *importing) at(bytes int64) { im.bar.Set(bytes) }
@@ -186,19 +186,19 @@ func (im *importing) at(bytes int64) { im.bar.Set(bytes) }
 func (im *importing) step() { im.bar.Count(im.created + im.updated + im.unchanged + im.refused) }
 
 func (im *importing) note(p problem) {
-	kind := "refused"
+	kind := "refusée | مرفوض"
 	if p.warning {
-		kind = "note"
+		kind = "remarque | ملاحظة"
 	}
 	im.bar.Clear()
-	fmt.Fprintf(os.Stderr, "%s: line %d", kind, p.line)
+	fmt.Fprintf(os.Stderr, "%s — ligne %d", kind, p.line)
 	if p.column != "" {
-		fmt.Fprintf(os.Stderr, ", column %s", p.column)
+		fmt.Fprintf(os.Stderr, ", colonne %s", p.column)
 	}
 	if p.value != "" {
-		fmt.Fprintf(os.Stderr, ", value %q", clip(p.value))
+		fmt.Fprintf(os.Stderr, ", valeur %q", clip(p.value))
 	}
-	fmt.Fprintf(os.Stderr, ": %s (%s)\n", p.reason, p.code)
+	fmt.Fprintf(os.Stderr, " : %s [%s]\n", p.reason, p.code)
 }
 
 func (im *importing) refuse(p problem) {
@@ -237,11 +237,11 @@ func (im *importing) flush(ctx context.Context) error {
 	}
 	if err := im.client.Post(ctx, im.path, request, &answer); err != nil {
 		im.finish()
-		return fmt.Errorf("rows from line %d on were not answered: %w (import the file again: what is in stays as it is)", im.batch[0].line, err)
+		return fmt.Errorf("pas de réponse pour les lignes à partir de la ligne %[1]d : importez le fichier de nouveau, ce qui est pris reste tel quel | لا جواب عن الأسطر بداية من السطر %[1]d: أعيدوا توريد الملف، ما أُدرج يبقى كما هو: %[2]w", im.batch[0].line, err)
 	}
 	if len(answer.Rows) != len(im.batch) {
 		im.finish()
-		return fmt.Errorf("rows from line %d on: %d answers for %d rows", im.batch[0].line, len(answer.Rows), len(im.batch))
+		return fmt.Errorf("à partir de la ligne %[1]d : %[2]d réponses pour %[3]d lignes | بداية من السطر %[1]d: %[2]d أجوبة عن %[3]d أسطر", im.batch[0].line, len(answer.Rows), len(im.batch))
 	}
 	for _, a := range answer.Rows {
 		i := im.batch[a.Index]
@@ -255,12 +255,12 @@ func (im *importing) flush(ctx context.Context) error {
 		default:
 			im.refused++
 			if len(a.Fields) == 0 {
-				im.note(problem{line: i.line, code: a.Outcome, reason: "not taken in"})
+				im.note(problem{line: i.line, code: a.Outcome, reason: importer.Reason("", "refused", "")})
 			}
 		}
 		for _, f := range a.Fields {
 			column, value := i.place(f.Path)
-			im.note(problem{line: i.line, column: column, value: value, code: f.Code, reason: f.Reason, warning: a.Outcome != "refused"})
+			im.note(problem{line: i.line, column: column, value: value, code: f.Code, reason: importer.Reason(f.Path, f.Code, f.Reason), warning: a.Outcome != "refused"})
 		}
 		im.step()
 	}
@@ -279,12 +279,12 @@ func (im *importing) end(ctx context.Context) error {
 		}
 	}
 	im.finish()
-	verb := ""
+	fr, ar := "", ""
 	if strings.Contains(im.path, "dry_run") {
-		verb = " (dry run: nothing was written)"
+		fr, ar = " (essai : rien n'est écrit)", " (تجربة: لم يُكتب شيء)"
 	}
-	fmt.Printf("%d rows: %d created, %d updated, %d unchanged, %d refused%s\n",
-		im.created+im.updated+im.unchanged+im.refused, im.created, im.updated, im.unchanged, im.refused, verb)
+	fmt.Printf("lignes : %[1]d ; créées : %[2]d, mises à jour : %[3]d, inchangées : %[4]d, refusées : %[5]d%[6]s | الأسطر: %[1]d؛ جديدة: %[2]d، محيّنة: %[3]d، دون تغيير: %[4]d، مرفوضة: %[5]d%[7]s\n",
+		im.created+im.updated+im.unchanged+im.refused, im.created, im.updated, im.unchanged, im.refused, fr, ar)
 	if im.refused > 0 {
 		return errFailed
 	}

@@ -119,7 +119,7 @@ func OpenCandidates(path string, o Options) (*List, error) {
 		case ".xlsx", ".xlsm":
 			o.Format = XLSX
 		default:
-			return nil, fmt.Errorf("a list is a .csv or an .xlsx file, not %q", ext)
+			return nil, fmt.Errorf("une liste est un fichier .csv ou .xlsx, et non %[1]q | القائمة ملف .csv أو .xlsx وليست %[1]q", ext)
 		}
 	}
 	f, err := os.Open(path)
@@ -150,7 +150,7 @@ func Candidates(r io.Reader, o Options) (*List, error) {
 	case XLSX:
 		l.table, err = openXLSX(r, o.Sheet)
 	default:
-		err = fmt.Errorf("unknown format %q: want csv or xlsx", o.Format)
+		err = fmt.Errorf("format inconnu %[1]q : csv ou xlsx | صيغة غير معروفة %[1]q: csv أو xlsx", o.Format)
 	}
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func (l *List) Notices() []string {
 	told := l.table.notices()
 	for i := range l.kinds {
 		if l.headless[i] {
-			told = append(told, fmt.Sprintf("column %s has values but no header and is not read", letter(i)))
+			told = append(told, fmt.Sprintf("la colonne %[1]s a des valeurs mais pas d'en-tête : elle n'est pas lue | العمود %[1]s فيه قيم دون عنوان: لم يُقرأ", letter(i)))
 		}
 	}
 	return told
@@ -195,48 +195,59 @@ func (l *List) Notices() []string {
 
 // MissingColumnsError says which columns a list lacks.
 type MissingColumnsError struct {
-	Line    int      // of what was taken for the header; 0 when nothing looked like one
-	Missing []string // in words, with names that would be understood
+	Line    int // of what was taken for the header; 0 when nothing looked like one
+	Missing []Missing
 	Found   []Column
 }
 
+// Missing is one thing that a list does not say, with the headers that would.
+type Missing struct {
+	FR, AR  string
+	Headers []string
+}
+
 func (e *MissingColumnsError) Error() string {
-	var b strings.Builder
-	if e.Line == 0 {
-		fmt.Fprintf(&b, "no header in the first %d rows; needed are", headerWithin)
-	} else {
-		fmt.Fprintf(&b, "line %d, the header: missing are", e.Line)
+	fr, ar := fmt.Sprintf("pas d'en-tête dans les %d premières lignes ; il faut", headerWithin), fmt.Sprintf("لا سطر عناوين في الأسطر الـ%d الأولى؛ يلزم", headerWithin)
+	if e.Line > 0 {
+		fr, ar = fmt.Sprintf("ligne %d, l'en-tête : il manque", e.Line), fmt.Sprintf("السطر %d، سطر العناوين: ينقص", e.Line)
 	}
-	b.WriteString(" columns for " + strings.Join(e.Missing, "; "))
-	if len(e.Found) > 0 {
-		b.WriteString(". Columns there:")
-		for _, c := range e.Found {
-			fmt.Fprintf(&b, " %s %q", c.Letter, clip(c.Name))
+	for i, m := range e.Missing {
+		if i > 0 {
+			fr, ar = fr+" ;", ar+"؛"
 		}
+		fr += " " + m.FR + " (" + strings.Join(m.Headers, " ou ") + ")"
+		ar += " " + m.AR + " (" + strings.Join(m.Headers, " أو ") + ")"
 	}
-	return b.String()
+	if len(e.Found) == 0 {
+		return fr + " | " + ar
+	}
+	there := ""
+	for _, c := range e.Found {
+		there += fmt.Sprintf(" %s %q", c.Letter, clip(c.Name))
+	}
+	return fr + ". Colonnes présentes :" + there + " | " + ar + ". الأعمدة الموجودة:" + there
 }
 
 // needed lists the needs that the kinds do not meet, with what would.
-func needed(have []*column) []string {
-	met := map[string]bool{}
+func needed(have []*column) []Missing {
+	met := map[need]bool{}
 	for _, k := range have {
 		if k != nil {
 			met[k.need] = true
 		}
 	}
-	var missing []string
-	for _, need := range needs {
-		if met[need] {
+	var missing []Missing
+	for _, n := range needs {
+		if met[n] {
 			continue
 		}
 		var names []string
 		for _, c := range columns {
-			if c.need == need {
+			if c.need == n {
 				names = append(names, `"`+c.names[0]+`"`)
 			}
 		}
-		missing = append(missing, need+" ("+strings.Join(names, " or ")+")")
+		missing = append(missing, Missing{n.fr, n.ar, names})
 	}
 	return missing
 }
@@ -292,8 +303,8 @@ func (l *List) twice() error {
 			continue
 		}
 		if other, seen := first[c.Field]; seen {
-			return fmt.Errorf("line %d, the header: columns %s (%q) and %s (%q) both give the %s: keep one",
-				l.Header, other.Letter, other.Name, c.Letter, c.Name, kindOf(c.Name).what)
+			return fmt.Errorf("ligne %[1]d, l'en-tête : les colonnes %[2]s (%[3]q) et %[4]s (%[5]q) disent la même chose : gardez-en une | السطر %[1]d، سطر العناوين: العمودان %[2]s (%[3]q) و%[4]s (%[5]q) لهما المعنى نفسه: أبقوا أحدهما",
+				l.Header, other.Letter, other.Name, c.Letter, c.Name)
 		}
 		first[c.Field] = c
 	}
@@ -380,7 +391,7 @@ func (l *List) row(line int, cells []string) CandidateRow {
 			})
 		}
 	}
-	met, wrongNeed := map[string]bool{}, map[string]bool{}
+	met, wrongNeed := map[need]bool{}, map[need]bool{}
 	for i, raw := range cells {
 		text := tidy(raw)
 		if text == "" {
@@ -388,10 +399,10 @@ func (l *List) row(line int, cells []string) CandidateRow {
 		}
 		if i >= len(l.kinds) {
 			c := &cell{column: Column{Letter: letter(i)}, raw: raw}
-			f := wrong("cells", "the row has %d cells and the header %d: a separator too many, or one inside a text that is not in quotes", len(cells), len(l.kinds))
+			f := wrong("cells", "la ligne a %[1]d cellules et l'en-tête %[2]d : un séparateur de trop, ou un séparateur dans un texte sans guillemets | في السطر %[1]d خانات وفي سطر العناوين %[2]d: فاصل زائد، أو فاصل داخل نص دون علامتي تنصيص", len(cells), len(l.kinds))
 			f.warning = !l.strict
 			if f.warning {
-				f.reason = "the cell is beyond the last column of the header and is not read"
+				f.reason = "la cellule est au-delà de la dernière colonne de l'en-tête : elle n'est pas lue | الخانة بعد آخر عمود في سطر العناوين: لم تُقرأ"
 			}
 			report(c, f)
 			break
@@ -405,7 +416,7 @@ func (l *List) row(line int, cells []string) CandidateRow {
 		}
 		c := &cell{column: l.places[i], raw: raw, text: text}
 		if strings.HasPrefix(text, "#") && (strings.HasSuffix(text, "!") || strings.HasSuffix(text, "?") || text == "#N/A") {
-			report(c, wrong("formula", "the cell holds an error of the spreadsheet"))
+			report(c, wrong("formula", "la cellule contient une erreur du tableur | في الخانة خطأ من برنامج الجداول"))
 			wrongNeed[kind.need] = true
 			continue
 		}
@@ -421,8 +432,8 @@ func (l *List) row(line int, cells []string) CandidateRow {
 		report(b.experience, f)
 	}
 	for i, kind := range l.kinds {
-		if kind != nil && kind.need != "" && !met[kind.need] && !wrongNeed[kind.need] {
-			report(&cell{column: l.places[i]}, wrong("required", "the %s is missing", kind.need))
+		if kind != nil && kind.need != (need{}) && !met[kind.need] && !wrongNeed[kind.need] {
+			report(&cell{column: l.places[i]}, wrong("required", "il manque : %s | ينقص: %s", kind.need.fr, kind.need.ar))
 			wrongNeed[kind.need] = true // said once
 		}
 	}

@@ -40,14 +40,14 @@ func read(t *testing.T, l *List) string {
 			if p.Warning {
 				mark = "~"
 			}
-			fmt.Fprintf(&b, "%s %d %s|%s|%s %s: %s\n", mark, p.Line, p.Letter, p.Column, p.Value, p.Code, p.Reason)
+			fmt.Fprintf(&b, "%s %d %s|%s|%s %s: %s\n", mark, p.Line, p.Letter, p.Column, p.Value, p.Code, french(p.Reason))
 		}
 	}
 	for _, c := range l.Unknown() {
 		fmt.Fprintf(&b, "unknown %s %s\n", c.Letter, c.Name)
 	}
 	for _, n := range l.Notices() {
-		fmt.Fprintf(&b, "notice %s\n", n)
+		fmt.Fprintf(&b, "notice %s\n", french(n))
 	}
 	return b.String()
 }
@@ -76,7 +76,7 @@ func TestCSVWholeRecord(t *testing.T) {
 		`;Trabelsi;"Mohamed Amine";;;Homme;1990-2-9;Le Kef;;;0033612345678;;fr;;A1401 - Aide agricole / a1416;12;;;non;;;Soins et accompagnement;;tous;`,
 	}, "\n")), `
 2 {"ref":"A-1","national_id":"01234567","passport":"X123456","family_name":"Ben Salah","given_name":"Ameni","family_name_ar":"بن صالح","given_name_ar":"أماني","sex":"F","birth_date":"1995-11-05","governorate":"TN-71","email":"ameni@example.tn","phone":"+21698123456","language":"ar","diploma_level":"bac","occupations":[{"rome":"A1401","experience_months":24}],"languages":[{"code":"fr","cefr":"B1"},{"code":"en","cefr":"A2"}],"licences":["B","CE"],"available_from":"2026-12-01","available_to":"2027-03-31","schemes":["agri"],"regions":["76"],"consents":["matching","notification"]}
-! 3 V|Programme|Soins et accompagnement scheme: "Soins et accompagnement" is not a scheme: agri, soin
+! 3 V|Programme|Soins et accompagnement scheme: "Soins et accompagnement" n'est pas un programme : agri, soin
 unknown Y Observations
 `)
 }
@@ -102,7 +102,7 @@ func TestCSVForms(t *testing.T) {
 		"windows ends":    {strings.ReplaceAll(plain, "\n", "\r\n"), want},
 		"no last end":     {strings.TrimSuffix(plain, "\n"), want},
 		"UTF-16":          {utf16, want},
-		"Windows-1252":    {latin, want + "notice some lines are not UTF-8 and were read as Windows-1252\n"},
+		"Windows-1252":    {latin, want + "notice des lignes ne sont pas en UTF-8 et ont été lues comme Windows-1252\n"},
 		"capitals":        {"NOM,PRENOM,DATE DE NAISSANCE *, gouvernorat :\nAïd,Zoé,31/01/2000,beja\n", want},
 		"decomposed":      {"Nom,Pre\u0301nom,Date de naissance,Gouvernorat\nAi\u0308d,Zoe\u0301,31/01/2000,Be\u0301ja\n", want},
 		"blank lines":     {"\n\nListe des candidats\n\n" + plain, "6 " + want[2:]},
@@ -121,7 +121,7 @@ func TestCSVWindows1256(t *testing.T) {
 	}
 	check(t, readCSV(t, text), `
 2 {"family_name":"Aid","given_name":"Zoé","family_name_ar":"عيد","given_name_ar":"زوي","birth_date":"2000-01-31","governorate":"TN-31"}
-notice some lines are not UTF-8 and were read as Windows-1256
+notice des lignes ne sont pas en UTF-8 et ont été lues comme Windows-1256
 `)
 }
 
@@ -137,13 +137,13 @@ func TestCSVQuotesAndPlaces(t *testing.T) {
 		",,,,\n"+
 		"Fin,Fin,01/01/1990,Sfax,\"\n"), `
 2 {"family_name":"Ben Ali","given_name":"Sa\"mi","birth_date":"1990-02-01","governorate":"TN-61"}
-! 5 C|Date de naissance|32/01/1990 date: there is no day 32 of month 1 in 1990 (day first, then month)
-! 6 ||"Trois,Quatre,01/01/1990,Sfax, quote: text follows the closing quote of a field
+! 5 C|Date de naissance|32/01/1990 date: il n'y a pas de jour 32 du mois 1 en 1990 (le jour d'abord, puis le mois)
+! 6 ||"Trois,Quatre,01/01/1990,Sfax, quote: du texte suit le guillemet qui ferme un champ
 7 {"family_name":"Cinq","given_name":"Six","birth_date":"1990-01-01","governorate":"TN-61"}
-! 8 ||Sept,"Huit" x,01/01/1990,Sfax, quote: text follows the closing quote of a field
-! 9 F||trop cells: the row has 6 cells and the header 5: a separator too many, or one inside a text that is not in quotes
-! 10 D|Gouvernorat| required: the governorate is missing
-! 12 ||Fin,Fin,01/01/1990,Sfax," quote: a quote is opened and not closed
+! 8 ||Sept,"Huit" x,01/01/1990,Sfax, quote: du texte suit le guillemet qui ferme un champ
+! 9 F||trop cells: la ligne a 6 cellules et l'en-tête 5 : un séparateur de trop, ou un séparateur dans un texte sans guillemets
+! 10 D|Gouvernorat| required: il manque : gouvernorat
+! 12 ||Fin,Fin,01/01/1990,Sfax," quote: un guillemet est ouvert et n'est pas fermé
 unknown E Remarque
 `)
 }
@@ -152,18 +152,18 @@ func TestHeaders(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
 		"missing": {
 			"Prénom;Nom;Sexe;Age\nA;B;F;20\n",
-			`line 1, the header: missing are columns for date of birth ("Date de naissance"); governorate ("Gouvernorat"). Columns there: A "Prénom" B "Nom" C "Sexe" D "Age"`,
+			`ligne 1, l'en-tête : il manque date de naissance ("Date de naissance") ; gouvernorat ("Gouvernorat"). Colonnes présentes : A "Prénom" B "Nom" C "Sexe" D "Age" | السطر 1، سطر العناوين: ينقص تاريخ الولادة ("Date de naissance")؛ الولاية ("Gouvernorat"). الأعمدة الموجودة: A "Prénom" B "Nom" C "Sexe" D "Age"`,
 		},
 		"none": {
 			"un,deux\ntrois,quatre\n",
-			`no header in the first 20 rows; needed are columns for family name ("Nom" or "Nom (arabe)"); given name ("Prénom" or "Prénom (arabe)"); date of birth ("Date de naissance"); governorate ("Gouvernorat")`,
+			`pas d'en-tête dans les 20 premières lignes ; il faut nom de famille ("Nom" ou "Nom (arabe)") ; prénom ("Prénom" ou "Prénom (arabe)") ; date de naissance ("Date de naissance") ; gouvernorat ("Gouvernorat") | `,
 		},
-		"empty": {"", "no header in the first 20 rows"},
+		"empty": {"", "pas d'en-tête dans les 20 premières lignes"},
 		"twice": {
 			head + ",Nom de famille\n",
-			`line 1, the header: columns A ("Nom") and E ("Nom de famille") both give the family name: keep one`,
+			`ligne 1, l'en-tête : les colonnes A ("Nom") et E ("Nom de famille") disent la même chose : gardez-en une | `,
 		},
-		"workbook": {"PK\x03\x04", "name it .xlsx"},
+		"workbook": {"PK\x03\x04", "nommez-le .xlsx"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Candidates(strings.NewReader(c.file), Options{Format: CSV})
@@ -285,6 +285,8 @@ func TestFields(t *testing.T) {
 		{"Région", "Provence-Alpes-Côte d'Azur / 84", `"regions":["93","84"]`},
 		{"Région", "Atlantide", "!region"},
 		{"Consentements", "notification; mise en relation", `"consents":["notification","matching"]`},
+		{"Consentements", purposesFR, `"consents":["matching","employer_disclosure","transfer","notification","statistics"]`},
+		{"Consentements", purposesAR, `"consents":["matching","employer_disclosure","transfer","notification","statistics"]`},
 		{"Consentements", "non", ``},
 		{"Consentements", "oui", "!consent"},
 		{"Consentement notification", "oui", `"consents":["notification"]`},
@@ -342,7 +344,7 @@ func TestExperienceOfOccupations(t *testing.T) {
 		"A,B,01/01/1990,Sfax,A1401;A1405;A1416,2;3,,\n"), `
 2 {"family_name":"A","given_name":"B","birth_date":"1990-01-01","governorate":"TN-61","occupations":[{"rome":"A1401","experience_months":18},{"rome":"A1405","experience_months":18}]}
 3 {"family_name":"A","given_name":"B","birth_date":"1990-01-01","governorate":"TN-61","occupations":[{"rome":"A1401","experience_months":24},{"rome":"A1405","experience_months":24}]}
-! 4 F|Expérience (années) 1|2;3 experience: 2 lengths of experience for 3 occupations: give one for each, or one for all
+! 4 F|Expérience (années) 1|2;3 experience: 2 durées d'expérience pour 3 métiers : donnez-en une pour chacun, ou une pour tous
 `)
 }
 
@@ -424,16 +426,16 @@ func TestXLSX(t *testing.T) {
 	check(t, read(t, l), `
 4 {"national_id":"12345678","family_name":"Ben Salah","given_name":"Améni","family_name_ar":"بن صالح","given_name_ar":"أماني","birth_date":"1995-11-05","governorate":"TN-71","phone":"+21698123456"}
 5 {"national_id":"00012345","family_name":"Ayari","given_name":"Mohamed","family_name_ar":"العيّاري","given_name_ar":"محمّد","birth_date":"1995-11-05","governorate":"TN-72","phone":"+21697000111"}
-~ 5 G|CIN|12345 cin_padded: leading zeros, which spreadsheets take away, were put back: 00012345
-! 7 E|Date de naissance| required: the date of birth is missing
-! 8 E|Date de naissance|60 date: a number that is not a date: want YYYY-MM-DD or DD/MM/YYYY
+~ 5 G|CIN|12345 cin_padded: les zéros du début, que les tableurs suppriment, ont été remis : 00012345
+! 7 E|Date de naissance| required: il manque : date de naissance
+! 8 E|Date de naissance|60 date: un nombre qui n'est pas une date : écrivez AAAA-MM-JJ ou JJ/MM/AAAA
 9 {"family_name":"Heure","given_name":"Aussi","birth_date":"1995-11-05","governorate":"TN-71"}
-~ 9 K||au-delà cells: the cell is beyond the last column of the header and is not read
-! 10 E|Date de naissance|1995 date: only a year: want YYYY-MM-DD or DD/MM/YYYY
-! 11 F|Gouvernorat|Paris governorate: not one of the 24 governorates, in French, Arabic or as a code such as TN-71
-! 11 G|CIN|#REF! formula: the cell holds an error of the spreadsheet
+~ 9 K||au-delà cells: la cellule est au-delà de la dernière colonne de l'en-tête : elle n'est pas lue
+! 10 E|Date de naissance|1995 date: seulement une année : écrivez AAAA-MM-JJ ou JJ/MM/AAAA
+! 11 F|Gouvernorat|Paris governorate: ce n'est pas l'un des 24 gouvernorats, en français, en arabe ou par un code tel que TN-71
+! 11 G|CIN|#REF! formula: la cellule contient une erreur du tableur
 unknown J Remarque
-notice column I has values but no header and is not read
+notice la colonne I a des valeurs mais pas d'en-tête : elle n'est pas lue
 `)
 	if _, err := Candidates(bytes.NewReader(file), Options{Format: XLSX, Sheet: "Absente"}); err == nil || !strings.Contains(err.Error(), "Candidats") {
 		t.Errorf("a sheet that is not there: %v", err)
@@ -441,7 +443,7 @@ notice column I has values but no header and is not read
 	if _, err := Candidates(bytes.NewReader(file), Options{Format: XLSX}); err == nil {
 		t.Error("the first sheet is empty: no header")
 	}
-	if _, err := Candidates(strings.NewReader("Nom;Prénom"), Options{Format: XLSX}); err == nil || !strings.Contains(err.Error(), "not an Excel workbook") {
+	if _, err := Candidates(strings.NewReader("Nom;Prénom"), Options{Format: XLSX}); err == nil || !strings.Contains(err.Error(), "pas un classeur Excel") {
 		t.Errorf("text as a workbook: %v", err)
 	}
 }

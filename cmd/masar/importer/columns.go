@@ -8,26 +8,28 @@ package importer
 // column is a kind of column.
 type column struct {
 	field string // of the candidate record
-	what  string // in words, for messages
-	need  string // columns of the same need: one of them must be in the list, and filled
+	need  need   // columns of the same need: one of them must be in the list, and filled
 	many  bool   // may be there several times
 	read  reader
 	names []string
 }
 
 // Needs: without these a person cannot be told from another.
-const (
-	needFamilyName  = "family name"
-	needGivenName   = "given name"
-	needBirthDate   = "date of birth"
-	needGovernorate = "governorate"
+var (
+	needFamilyName  = need{"nom de famille", "اللقب"}
+	needGivenName   = need{"prénom", "الاسم"}
+	needBirthDate   = need{"date de naissance", "تاريخ الولادة"}
+	needGovernorate = need{"gouvernorat", "الولاية"}
 )
 
-var needs = []string{needFamilyName, needGivenName, needBirthDate, needGovernorate}
+var needs = []need{needFamilyName, needGivenName, needBirthDate, needGovernorate}
+
+// need is told to the reader of the list in both languages.
+type need struct{ fr, ar string }
 
 var columns = []column{
 	{
-		field: "ref", what: "reference", read: readText(func(b *builder) *string { return &b.Ref }),
+		field: "ref", read: readText(func(b *builder) *string { return &b.Ref }),
 		names: []string{
 			"Référence", "Réf", "Ref", "Référence du dossier", "N° dossier", "Numéro de dossier", "Identifiant", "ID", "Matricule",
 			"Reference", "File number", "External reference",
@@ -35,7 +37,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "family_name", what: "family name", need: needFamilyName, read: readName(func(b *builder) *string { return &b.FamilyName }),
+		field: "family_name", need: needFamilyName, read: readName(func(b *builder) *string { return &b.FamilyName }),
 		names: []string{
 			"Nom", "Nom de famille", "Nom français", "Nom (latin)", "Nom en français", "Nom patronymique", "family_name",
 			"Family name", "Last name", "Surname",
@@ -43,7 +45,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "given_name", what: "given name", need: needGivenName, read: readName(func(b *builder) *string { return &b.GivenName }),
+		field: "given_name", need: needGivenName, read: readName(func(b *builder) *string { return &b.GivenName }),
 		names: []string{
 			"Prénom", "Prénoms", "Prénom(s)", "Prénom français", "Prénom (latin)", "Prénom en français", "given_name",
 			"Given name", "First name", "Forename",
@@ -51,7 +53,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "family_name_ar", what: "family name in Arabic", need: needFamilyName, read: readName(func(b *builder) *string { return &b.FamilyNameAR }),
+		field: "family_name_ar", need: needFamilyName, read: readName(func(b *builder) *string { return &b.FamilyNameAR }),
 		names: []string{
 			"Nom (arabe)", "Nom arabe", "Nom en arabe", "Nom AR", "family_name_ar",
 			"Family name (Arabic)", "Family name Arabic", "Last name (Arabic)", "Last name Arabic",
@@ -59,7 +61,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "given_name_ar", what: "given name in Arabic", need: needGivenName, read: readName(func(b *builder) *string { return &b.GivenNameAR }),
+		field: "given_name_ar", need: needGivenName, read: readName(func(b *builder) *string { return &b.GivenNameAR }),
 		names: []string{
 			"Prénom (arabe)", "Prénom arabe", "Prénom en arabe", "Prénom AR", "given_name_ar",
 			"Given name (Arabic)", "Given name Arabic", "First name (Arabic)", "First name Arabic",
@@ -67,11 +69,11 @@ var columns = []column{
 		},
 	},
 	{
-		field: "sex", what: "sex", read: readSex,
+		field: "sex", read: readSex,
 		names: []string{"Sexe", "Genre", "Sex", "Gender", "الجنس", "النوع الاجتماعي"},
 	},
 	{
-		field: "birth_date", what: "date of birth", need: needBirthDate, read: readDate(func(b *builder) *string { return &b.BirthDate }),
+		field: "birth_date", need: needBirthDate, read: readDate(func(b *builder) *string { return &b.BirthDate }),
 		names: []string{
 			"Date de naissance", "Date naissance", "Né le", "Né(e) le", "Naissance", "birth_date",
 			"Birth date", "Date of birth", "DOB",
@@ -79,7 +81,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "governorate", what: "governorate", need: needGovernorate, read: readGovernorate,
+		field: "governorate", need: needGovernorate, read: readGovernorate,
 		names: []string{
 			"Gouvernorat", "Gouvernorat de résidence", "Wilaya", "Gouv",
 			"Governorate", "Governorate of residence",
@@ -87,7 +89,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "national_id", what: "national identity number", read: readCIN,
+		field: "national_id", read: readCIN,
 		names: []string{
 			"CIN", "N° CIN", "Numéro CIN", "No CIN", "Carte d'identité", "Carte d'identité nationale", "N° carte d'identité", "national_id",
 			"National ID", "National identity number", "ID card", "ID card number",
@@ -95,7 +97,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "passport", what: "passport", read: readPassport,
+		field: "passport", read: readPassport,
 		names: []string{
 			"Passeport", "N° passeport", "Numéro de passeport", "N° de passeport",
 			"Passport", "Passport number", "Passport no",
@@ -103,7 +105,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "email", what: "e-mail address", read: readEmail,
+		field: "email", read: readEmail,
 		names: []string{
 			"Courriel", "Email", "E-mail", "Mail", "Adresse e-mail", "Adresse mail", "Adresse électronique", "Adresse courriel", "Adresse email",
 			"Email address", "E-mail address",
@@ -111,7 +113,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "phone", what: "telephone", read: readPhone,
+		field: "phone", read: readPhone,
 		names: []string{
 			"Téléphone", "Tél", "Tel", "N° téléphone", "Numéro de téléphone", "N° de téléphone", "Mobile", "Portable", "GSM", "Téléphone portable", "Téléphone mobile",
 			"Phone", "Phone number", "Telephone", "Mobile phone",
@@ -119,7 +121,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "language", what: "language of messages", read: readPreferredLanguage,
+		field: "language", read: readPreferredLanguage,
 		names: []string{
 			"Langue", "Langue des messages", "Langue de contact", "Langue préférée", "Langue de correspondance",
 			"Language", "Preferred language", "Contact language",
@@ -127,7 +129,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "diploma_level", what: "diploma", read: readDiploma,
+		field: "diploma_level", read: readDiploma,
 		names: []string{
 			"Diplôme", "Niveau de diplôme", "Niveau d'études", "Niveau d'étude", "Niveau de formation", "Niveau scolaire", "diploma_level",
 			"Diploma", "Diploma level", "Education", "Education level",
@@ -135,7 +137,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "occupations", what: "occupation", many: true, read: readOccupations,
+		field: "occupations", many: true, read: readOccupations,
 		names: []string{
 			"Métier", "Métiers", "Code ROME", "Codes ROME", "ROME", "Métier (ROME)", "Métier ROME", "Profession", "Métier recherché", "Métiers recherchés", "occupations",
 			"Occupation", "Occupations", "ROME code", "ROME codes", "Job",
@@ -143,7 +145,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "experience_months", what: "experience in months", many: true, read: readExperience(1),
+		field: "experience_months", many: true, read: readExperience(1),
 		names: []string{
 			"Expérience (mois)", "Expérience en mois", "Mois d'expérience", "Durée d'expérience (mois)", "experience_months",
 			"Experience (months)", "Experience in months", "Months of experience",
@@ -151,7 +153,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "experience_years", what: "experience in years", many: true, read: readExperience(12),
+		field: "experience_years", many: true, read: readExperience(12),
 		names: []string{
 			"Expérience (années)", "Expérience (ans)", "Expérience en années", "Années d'expérience", "Nombre d'années d'expérience", "Durée d'expérience (années)",
 			"Experience (years)", "Experience in years", "Years of experience",
@@ -159,11 +161,11 @@ var columns = []column{
 		},
 	},
 	{
-		field: "experience", what: "experience with its unit", many: true, read: readExperience(0),
+		field: "experience", many: true, read: readExperience(0),
 		names: []string{"Expérience", "Expérience professionnelle", "Durée d'expérience", "Experience", "Work experience", "الخبرة", "الخبرة المهنية"},
 	},
 	{
-		field: "languages.fr", what: "level of French", read: readLevel("fr"),
+		field: "languages.fr", read: readLevel("fr"),
 		names: []string{
 			"Niveau de français", "Français", "Niveau français", "Niveau en français", "Niveau de langue française", "Niveau de langue", "Français (CECRL)",
 			"French", "French level", "Level of French",
@@ -171,26 +173,26 @@ var columns = []column{
 		},
 	},
 	{
-		field: "languages.en", what: "level of English", read: readLevel("en"),
+		field: "languages.en", read: readLevel("en"),
 		names: []string{
 			"Niveau d'anglais", "Anglais", "Niveau anglais", "English", "English level", "Level of English",
 			"الإنجليزية", "الإنقليزية", "مستوى الإنجليزية", "اللغة الإنجليزية",
 		},
 	},
 	{
-		field: "languages.ar", what: "level of Arabic", read: readLevel("ar"),
+		field: "languages.ar", read: readLevel("ar"),
 		names: []string{"Niveau d'arabe", "Arabe", "Arabic level", "Level of Arabic", "مستوى العربية", "اللغة العربية"},
 	},
 	{
-		field: "languages.it", what: "level of Italian", read: readLevel("it"),
+		field: "languages.it", read: readLevel("it"),
 		names: []string{"Niveau d'italien", "Italien", "Italian", "Italian level", "الإيطالية", "مستوى الإيطالية"},
 	},
 	{
-		field: "languages.de", what: "level of German", read: readLevel("de"),
+		field: "languages.de", read: readLevel("de"),
 		names: []string{"Niveau d'allemand", "Allemand", "German", "German level", "الألمانية", "مستوى الألمانية"},
 	},
 	{
-		field: "licences", what: "driving licences", many: true, read: readLicences,
+		field: "licences", many: true, read: readLicences,
 		names: []string{
 			"Permis", "Permis de conduire", "Catégorie de permis", "Catégories de permis", "Type de permis", "Licences",
 			"Driving licence", "Driving licences", "Driving license", "Licence", "License",
@@ -198,7 +200,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "competences", what: "competences", many: true, read: readCompetences,
+		field: "competences", many: true, read: readCompetences,
 		names: []string{
 			"Compétences", "Compétence", "Compétences (OGR)", "Compétences ROME", "Code OGR", "Codes OGR", "OGR", "competences",
 			"Competencies", "Skills", "Skill codes", "OGR code", "OGR codes",
@@ -206,7 +208,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "available_from", what: "first day available", read: readDate(func(b *builder) *string { return &b.AvailableFrom }),
+		field: "available_from", read: readDate(func(b *builder) *string { return &b.AvailableFrom }),
 		names: []string{
 			"Disponible du", "Disponible à partir du", "Disponible dès le", "Disponibilité", "Date de disponibilité", "Disponibilité du", "available_from",
 			"Available from", "Availability",
@@ -214,7 +216,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "available_to", what: "last day available", read: readDate(func(b *builder) *string { return &b.AvailableTo }),
+		field: "available_to", read: readDate(func(b *builder) *string { return &b.AvailableTo }),
 		names: []string{
 			"Disponible au", "Disponible jusqu'au", "Fin de disponibilité", "Disponibilité au", "available_to",
 			"Available to", "Available until",
@@ -222,7 +224,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "schemes", what: "schemes", many: true, read: readSchemes,
+		field: "schemes", many: true, read: readSchemes,
 		names: []string{
 			"Schéma", "Schémas", "Programme", "Programmes", "Dispositif", "Dispositifs", "Filière", "schemes",
 			"Scheme", "Schemes", "Program",
@@ -230,7 +232,7 @@ var columns = []column{
 		},
 	},
 	{
-		field: "regions", what: "wished regions", many: true, read: readRegions,
+		field: "regions", many: true, read: readRegions,
 		names: []string{
 			"Région", "Régions", "Région souhaitée", "Régions souhaitées", "Région(s) souhaitée(s)", "Région de France", "regions",
 			"Region", "Wished regions", "Preferred regions",
@@ -238,27 +240,27 @@ var columns = []column{
 		},
 	},
 	{
-		field: "consents", what: "consents", many: true, read: readConsents,
+		field: "consents", many: true, read: readConsents,
 		names: []string{"Consentement", "Consentements", "Consentement(s)", "Consents", "Consent", "الموافقة", "الموافقات"},
 	},
 	{
-		field: "consents.matching", what: "consent to matching", read: readConsent("matching"),
+		field: "consents.matching", read: readConsent("matching"),
 		names: []string{"Consentement mise en relation", "Consentement matching", "Consentement rapprochement", "Consent matching", "الموافقة على المطابقة"},
 	},
 	{
-		field: "consents.employer_disclosure", what: "consent to disclosure to employers", read: readConsent("employer_disclosure"),
+		field: "consents.employer_disclosure", read: readConsent("employer_disclosure"),
 		names: []string{"Consentement employeur", "Consentement transmission employeur", "Consentement communication aux employeurs", "Consent employer disclosure", "الموافقة على إعلام المشغل"},
 	},
 	{
-		field: "consents.transfer", what: "consent to transfer abroad", read: readConsent("transfer"),
+		field: "consents.transfer", read: readConsent("transfer"),
 		names: []string{"Consentement transfert", "Consentement transfert à l'étranger", "Consent transfer", "الموافقة على النقل"},
 	},
 	{
-		field: "consents.notification", what: "consent to notification", read: readConsent("notification"),
+		field: "consents.notification", read: readConsent("notification"),
 		names: []string{"Consentement notification", "Consentement notifications", "Consentement messages", "Accepte les notifications", "Consent notification", "الموافقة على الإشعارات", "الموافقة على الإعلام"},
 	},
 	{
-		field: "consents.statistics", what: "consent to statistics", read: readConsent("statistics"),
+		field: "consents.statistics", read: readConsent("statistics"),
 		names: []string{"Consentement statistique", "Consentement statistiques", "Consent statistics", "الموافقة على الإحصاء"},
 	},
 }
@@ -287,13 +289,14 @@ var (
 		"fr": "fr", "francais": "fr", "french": "fr", "الفرنسيه": "fr", "فرنسيه": "fr",
 		"ar": "ar", "arabe": "ar", "arabic": "ar", "العربيه": "ar", "عربيه": "ar",
 	}
+	// Keys of these lists are folded, as reference.Fold does it.
 	purposes = map[string]string{
 		"matching": "matching", "mise en relation": "matching", "rapprochement": "matching", "المطابقه": "matching",
 		"employer disclosure": "employer_disclosure", "employeur": "employer_disclosure", "employeurs": "employer_disclosure",
 		"transmission employeur": "employer_disclosure", "communication aux employeurs": "employer_disclosure", "المشغل": "employer_disclosure",
 		"transfer": "transfer", "transfert": "transfer", "transfert a l etranger": "transfer", "النقل": "transfer",
 		"notification": "notification", "notifications": "notification", "message": "notification", "messages": "notification", "sms": "notification", "الاشعارات": "notification",
-		"statistics": "statistics", "statistique": "statistics", "statistiques": "statistics", "الاحصاء": "statistics",
+		"statistics": "statistics", "statistique": "statistics", "statistiques": "statistics", "الاحصاا": "statistics",
 	}
 	everyPurpose = map[string]bool{"tous": true, "toutes": true, "all": true, "الكل": true, "جميع الموافقات": true}
 	units        = map[string]float64{

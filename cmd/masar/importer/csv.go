@@ -35,6 +35,8 @@ type csvTable struct {
 	foreign map[string]bool // character sets met beside UTF-8
 }
 
+const unclosed = "un guillemet est ouvert et n'est pas fermé | علامة تنصيص مفتوحة ولم تُغلق"
+
 type csvLine struct {
 	number int
 	text   string
@@ -50,7 +52,7 @@ func openCSV(r io.Reader) (*csvTable, error) {
 		// What Excel saves as "Unicode text".
 		in = bufio.NewReaderSize(unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder().Reader(in), 64<<10)
 	case bytes.HasPrefix(head, []byte("PK\x03")):
-		return nil, errors.New("the file is an Excel workbook, not CSV: name it .xlsx")
+		return nil, errors.New("le fichier est un classeur Excel et non un CSV : nommez-le .xlsx | الملف مصنف Excel وليس CSV: سمّوه .xlsx")
 	}
 	t := &csvTable{in: in, line: 1, foreign: map[string]bool{}}
 	ahead, _ := in.Peek(in.Size())
@@ -128,11 +130,11 @@ func (t *csvTable) record(first csvLine) ([]string, *Problem, error) {
 			switch {
 			case quote < 0:
 				if size > maxRecord || len(more) >= maxRecordLines {
-					return broken("a quote is opened and not closed")
+					return broken(unclosed)
 				}
 				line, err := t.read()
 				if errors.Is(err, io.EOF) {
-					return broken("a quote is opened and not closed")
+					return broken(unclosed)
 				}
 				if err != nil {
 					return nil, nil, err
@@ -158,7 +160,7 @@ func (t *csvTable) record(first csvLine) ([]string, *Problem, error) {
 		case after[0] == t.comma:
 			rest = after[1:]
 		default:
-			return broken("text follows the closing quote of a field")
+			return broken("du texte suit le guillemet qui ferme un champ | يوجد نص بعد علامة التنصيص التي تغلق خانة")
 		}
 	}
 }
@@ -179,7 +181,7 @@ func (t *csvTable) read() (csvLine, error) {
 		raw = append(raw, part...)
 		if errors.Is(err, bufio.ErrBufferFull) {
 			if len(raw) > maxRecord {
-				t.failed = fmt.Errorf("line %d has more than %d bytes: this is not a list", t.line, maxRecord)
+				t.failed = fmt.Errorf("la ligne %[1]d dépasse %[2]d octets : ce n'est pas une liste | السطر %[1]d يتجاوز %[2]d بايت: ليست هذه قائمة", t.line, maxRecord)
 				return csvLine{}, t.failed
 			}
 			continue
@@ -229,7 +231,7 @@ func (t *csvTable) notices() []string {
 	var told []string
 	for _, name := range []string{"Windows-1252", "Windows-1256"} {
 		if t.foreign[name] {
-			told = append(told, "some lines are not UTF-8 and were read as "+name)
+			told = append(told, fmt.Sprintf("des lignes ne sont pas en UTF-8 et ont été lues comme %[1]s | أسطر ليست في صيغة UTF-8 وقُرئت على أنها %[1]s", name))
 		}
 	}
 	return told

@@ -41,6 +41,7 @@ type fault struct {
 // reader takes a cell into the record.
 type reader func(b *builder, c *cell) *fault
 
+// wrong refuses a cell. The reason is for the reader of the list: "French | Arabic".
 func wrong(code, format string, args ...any) *fault {
 	return &fault{code: code, reason: fmt.Sprintf(format, args...)}
 }
@@ -58,7 +59,7 @@ const (
 func readText(field func(*builder) *string) reader {
 	return func(b *builder, c *cell) *fault {
 		if len([]rune(c.text)) > longestText {
-			return wrong("length", "the text has more than %d characters", longestText)
+			return wrong("length", "le texte dépasse %[1]d caractères | يتجاوز النص %[1]d حرفا", longestText)
 		}
 		*field(b) = c.text
 		return nil
@@ -69,13 +70,13 @@ func readName(field func(*builder) *string) reader {
 	return func(b *builder, c *cell) *fault {
 		switch {
 		case len([]rune(c.text)) > longestName:
-			return wrong("length", "the name has more than %d characters", longestName)
+			return wrong("length", "le nom dépasse %[1]d caractères | يتجاوز الاسم %[1]d حرفا", longestName)
 		case !strings.ContainsFunc(c.text, unicode.IsLetter):
-			return wrong("name", "a name has letters")
+			return wrong("name", "un nom s'écrit avec des lettres | يُكتب الاسم بالحروف")
 		case strings.ContainsRune(c.text, unicode.ReplacementChar):
-			return wrong("encoding", "the text was damaged when the file was saved: save the list again in UTF-8 or as .xlsx")
+			return wrong("encoding", "le texte a été abîmé à l'enregistrement du fichier : enregistrez la liste de nouveau, en UTF-8 ou en .xlsx | تلف النص عند تسجيل الملف: أعيدوا تسجيل القائمة في صيغة UTF-8 أو .xlsx")
 		case strings.Contains(c.text, "??"):
-			return wrong("encoding", "the letters were lost when the file was saved: save the list again in UTF-8 or as .xlsx")
+			return wrong("encoding", "des lettres ont été perdues à l'enregistrement du fichier : enregistrez la liste de nouveau, en UTF-8 ou en .xlsx | ضاعت حروف عند تسجيل الملف: أعيدوا تسجيل القائمة في صيغة UTF-8 أو .xlsx")
 		}
 		*field(b) = c.text
 		return nil
@@ -85,7 +86,7 @@ func readName(field func(*builder) *string) reader {
 func readSex(b *builder, c *cell) *fault {
 	sex, ok := sexes[reference.Fold(c.text)]
 	if !ok {
-		return wrong("sex", "want F, M, H, Femme, Homme, أنثى or ذكر")
+		return wrong("sex", "écrivez F, M, H, Femme, Homme, أنثى ou ذكر | اكتبوا أنثى أو ذكر، أو F أو M")
 	}
 	b.Sex = sex
 	return nil
@@ -103,16 +104,19 @@ func readDate(field func(*builder) *string) reader {
 
 // date reads a date as people and spreadsheets write it.
 func (l *List) date(text string) (string, *fault) {
-	const want = "want YYYY-MM-DD or DD/MM/YYYY"
+	const (
+		want   = "écrivez AAAA-MM-JJ ou JJ/MM/AAAA"
+		wantAR = "اكتبوا اليوم/الشهر/السنة"
+	)
 	text = digits(text)
 	if numeric(strings.Replace(text, ".", "", 1)) {
 		// A cell with nothing but a year looks like a day in 1905.
 		if year, err := strconv.Atoi(text); err == nil && year >= 1900 && year <= 2100 {
-			return "", wrong("date", "only a year: %s", want)
+			return "", wrong("date", "seulement une année : %s | سنة فقط: %s", want, wantAR)
 		}
 		date, ok := l.table.serial(text)
 		if !ok {
-			return "", wrong("date", "a number that is not a date: %s", want)
+			return "", wrong("date", "un nombre qui n'est pas une date : %s | رقم لا يمثل تاريخا: %s", want, wantAR)
 		}
 		return date, nil
 	}
@@ -122,28 +126,28 @@ func (l *List) date(text string) (string, *fault) {
 	}
 	parts := strings.FieldsFunc(text, func(c rune) bool { return c == '-' || c == '/' || c == '.' || c == ' ' })
 	if len(parts) != 3 {
-		return "", wrong("date", "not a date: %s", want)
+		return "", wrong("date", "ce n'est pas une date : %s | ليس تاريخا: %s", want, wantAR)
 	}
 	if len(parts[0]) == 4 {
 		parts[0], parts[2] = parts[2], parts[0]
 	}
 	for _, p := range parts {
 		if !numeric(p) {
-			return "", wrong("date", "not a date: %s", want)
+			return "", wrong("date", "ce n'est pas une date : %s | ليس تاريخا: %s", want, wantAR)
 		}
 	}
 	if len(parts[2]) != 4 || len(parts[0]) > 2 || len(parts[1]) > 2 {
-		return "", wrong("date", "the year needs four digits: %s", want)
+		return "", wrong("date", "l'année s'écrit avec quatre chiffres : %s | تُكتب السنة بأربعة أرقام: %s", want, wantAR)
 	}
 	day, _ := strconv.Atoi(parts[0])
 	month, _ := strconv.Atoi(parts[1])
 	year, _ := strconv.Atoi(parts[2])
 	at := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
 	if at.Day() != day || int(at.Month()) != month || at.Year() != year {
-		return "", wrong("date", "there is no day %d of month %d in %d (day first, then month)", day, month, year)
+		return "", wrong("date", "il n'y a pas de jour %[1]d du mois %[2]d en %[3]d (le jour d'abord, puis le mois) | لا وجود لليوم %[1]d من الشهر %[2]d في سنة %[3]d (اليوم أولا ثم الشهر)", day, month, year)
 	}
 	if year < 1900 || year > 2100 {
-		return "", wrong("date", "the year %d is not between 1900 and 2100", year)
+		return "", wrong("date", "l'année %[1]d n'est pas entre 1900 et 2100 | السنة %[1]d ليست بين 1900 و2100", year)
 	}
 	return at.Format(time.DateOnly), nil
 }
@@ -151,7 +155,7 @@ func (l *List) date(text string) (string, *fault) {
 func readGovernorate(b *builder, c *cell) *fault {
 	g, ok := reference.FindGovernorate(digits(c.text))
 	if !ok {
-		return wrong("governorate", "not one of the 24 governorates, in French, Arabic or as a code such as TN-71")
+		return wrong("governorate", "ce n'est pas l'un des 24 gouvernorats, en français, en arabe ou par un code tel que TN-71 | ليست من الولايات الأربع والعشرين، بالعربية أو بالفرنسية أو برمز مثل TN-71")
 	}
 	b.Governorate = g.Code
 	return nil
@@ -174,12 +178,12 @@ func readCIN(b *builder, c *cell) *fault {
 	text := whole(strings.NewReplacer(" ", "", "-", "").Replace(digits(c.text)))
 	switch {
 	case !numeric(text), len(text) > 8, strings.Trim(text, "0") == "":
-		return wrong("cin", "a CIN has 8 digits")
+		return wrong("cin", "un numéro de CIN a 8 chiffres | يتكون رقم بطاقة التعريف الوطنية من 8 أرقام")
 	case len(text) < 5:
-		return wrong("cin", "a CIN has 8 digits, this has %d: too few to be leading zeros lost", len(text))
+		return wrong("cin", "un numéro de CIN a 8 chiffres, celui-ci en a %[1]d : trop peu pour n'avoir perdu que des zéros au début | يتكون رقم بطاقة التعريف الوطنية من 8 أرقام، وعددها هنا %[1]d: النقص أكبر من أصفار ضائعة في البداية", len(text))
 	case len(text) < 8:
 		b.NationalID = strings.Repeat("0", 8-len(text)) + text
-		return warn("cin_padded", "leading zeros, which spreadsheets take away, were put back: %s", b.NationalID)
+		return warn("cin_padded", "les zéros du début, que les tableurs suppriment, ont été remis : %[1]s | أُعيدت أصفار البداية التي تحذفها الجداول: %[1]s", b.NationalID)
 	}
 	b.NationalID = text
 	return nil
@@ -188,7 +192,7 @@ func readCIN(b *builder, c *cell) *fault {
 func readPassport(b *builder, c *cell) *fault {
 	text := strings.ToUpper(whole(strings.NewReplacer(" ", "", "-", "").Replace(digits(c.text))))
 	if len(text) < 5 || len(text) > 20 || strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
-		return wrong("passport", "a passport number has 5 to 20 letters and digits")
+		return wrong("passport", "un numéro de passeport a de 5 à 20 lettres et chiffres | يتكون رقم جواز السفر من 5 إلى 20 حرفا ورقما")
 	}
 	b.Passport = text
 	return nil
@@ -197,7 +201,7 @@ func readPassport(b *builder, c *cell) *fault {
 func readEmail(b *builder, c *cell) *fault {
 	parsed, err := mail.ParseAddress(c.text)
 	if err != nil || parsed.Address != c.text || !strings.Contains(c.text[strings.LastIndexByte(c.text, '@'):], ".") {
-		return wrong("email", "not one e-mail address")
+		return wrong("email", "une adresse électronique, et une seule, est attendue | يُنتظر عنوان بريد إلكتروني واحد")
 	}
 	b.Email = c.text
 	return nil
@@ -209,7 +213,7 @@ func readPhone(b *builder, c *cell) *fault {
 	plus := strings.HasPrefix(text, "+")
 	text = strings.NewReplacer(" ", "", ".", "", "-", "", "/", "", "(", "", ")", "", "+", "").Replace(text)
 	if !numeric(text) {
-		return wrong("phone", "one telephone number is wanted, such as 98 123 456 or +216 98 123 456")
+		return wrong("phone", "un seul numéro de téléphone est attendu, tel que 98 123 456 ou +216 98 123 456 | يُنتظر رقم هاتف واحد، مثل \u206698 123 456\u2069 أو \u2066+216 98 123 456\u2069")
 	}
 	switch {
 	case plus:
@@ -219,10 +223,10 @@ func readPhone(b *builder, c *cell) *fault {
 		text = "216" + text
 	case len(text) == 11 && strings.HasPrefix(text, "216"):
 	default:
-		return wrong("phone", "the country is not clear: write + and the country code, or the 8 digits of a Tunisian number")
+		return wrong("phone", "le pays n'est pas clair : écrivez + et l'indicatif du pays, ou les 8 chiffres d'un numéro tunisien | البلد غير واضح: اكتبوا + ثم رمز البلد، أو الأرقام الثمانية لرقم تونسي")
 	}
 	if len(text) < 8 || len(text) > 15 || text[0] == '0' || strings.HasPrefix(text, "216") && len(text) != 11 {
-		return wrong("phone", "not a telephone number of that country: a Tunisian one has 8 digits after +216, any has 8 to 15")
+		return wrong("phone", "ce n'est pas un numéro de ce pays : un numéro tunisien a 8 chiffres après +216, tout autre de 8 à 15 | ليس رقم هاتف من هذا البلد: للرقم التونسي 8 أرقام بعد \u2066+216\u2069، ولغيره من 8 إلى 15 رقما")
 	}
 	b.Phone = "+" + text
 	return nil
@@ -231,7 +235,7 @@ func readPhone(b *builder, c *cell) *fault {
 func readPreferredLanguage(b *builder, c *cell) *fault {
 	code, ok := preferred[reference.Fold(c.text)]
 	if !ok {
-		return wrong("language", "messages are written in French (fr) or Arabic (ar)")
+		return wrong("language", "les messages s'écrivent en français (fr) ou en arabe (ar) | تُكتب الرسائل بالعربية (ar) أو بالفرنسية (fr)")
 	}
 	b.Language = code
 	return nil
@@ -240,7 +244,7 @@ func readPreferredLanguage(b *builder, c *cell) *fault {
 func readDiploma(b *builder, c *cell) *fault {
 	d, ok := reference.FindDiploma(c.text)
 	if !ok {
-		return wrong("diploma", "not a known diploma or level")
+		return wrong("diploma", "diplôme ou niveau inconnu | شهادة أو مستوى غير معروف")
 	}
 	b.DiplomaLevel = d.Code
 	return nil
@@ -265,7 +269,7 @@ func readOccupations(b *builder, c *cell) *fault {
 	for _, part := range several(c.text) {
 		code, ok := b.list.occupation(part)
 		if !ok {
-			return wrong("rome", "%q is neither a ROME code such as A1401 nor an occupation known by that name", clip(part))
+			return wrong("rome", "%[1]q n'est ni un code ROME tel que A1401, ni un métier connu sous ce nom | %[1]q ليس رمز ROME مثل A1401 ولا مهنة معروفة بهذا الاسم", clip(part))
 		}
 		codes = append(codes, code)
 	}
@@ -336,21 +340,21 @@ func duration(text string, unit float64) (int, *fault) {
 	}
 	number, err := strconv.ParseFloat(text[:end], 64)
 	if err != nil {
-		return 0, wrong("experience", "%q is not a length of time such as 24 mois or 2 ans", clip(text))
+		return 0, wrong("experience", "%[1]q n'est pas une durée telle que 24 mois ou 2 ans | %[1]q ليست مدة مثل 24 شهرا أو سنتين", clip(text))
 	}
 	if word := reference.Fold(text[end:]); word != "" {
 		per, ok := units[word]
 		if !ok {
-			return 0, wrong("experience", "%q: the unit is neither months nor years", clip(text))
+			return 0, wrong("experience", "%[1]q : l'unité n'est ni le mois ni l'année | %[1]q: الوحدة ليست الشهر ولا السنة", clip(text))
 		}
 		unit = per
 	}
 	if unit == 0 && number != 0 {
-		return 0, wrong("experience", "%q: months or years? name the column \"Expérience (mois)\" or \"Expérience (années)\"", clip(text))
+		return 0, wrong("experience", "%[1]q : mois ou années ? nommez la colonne \"Expérience (mois)\" ou \"Expérience (années)\" | %[1]q: أشهر أم سنوات؟ سمّوا العمود \"Expérience (mois)\" أو \"Expérience (années)\"", clip(text))
 	}
 	months := math.Round(number * unit)
 	if months < 0 || months > 720 {
-		return 0, wrong("experience", "%q is more than 60 years", clip(text))
+		return 0, wrong("experience", "%[1]q dépasse 60 ans | %[1]q أكثر من 60 سنة", clip(text))
 	}
 	return int(months), nil
 }
@@ -367,12 +371,12 @@ func readLevel(code string) reader {
 				continue
 			}
 			if level != "" && level != word {
-				return wrong("cefr", "%s or %s? one level is wanted", level, word)
+				return wrong("cefr", "%[1]s ou %[2]s ? un seul niveau est attendu | %[1]s أم %[2]s؟ يُنتظر مستوى واحد", level, word)
 			}
 			level = word
 		}
 		if level == "" {
-			return wrong("cefr", "want a level of the CEFR: %s", strings.Join(reference.CEFRLevels(), ", "))
+			return wrong("cefr", "un niveau du CECRL est attendu : %[1]s | يُنتظر مستوى من الإطار الأوروبي المرجعي للغات: %[1]s", strings.Join(reference.CEFRLevels(), ", "))
 		}
 		b.Languages = append(b.Languages, Language{Code: code, CEFR: level})
 		return nil
@@ -391,11 +395,11 @@ func readLicences(b *builder, c *cell) *fault {
 			case "permis", "categorie", "cat", "et", "licence", "رخصه", "صنف", "و":
 				continue
 			case "oui", "yes", "نعم":
-				return wrong("licence", "which category? such as B, C or CE")
+				return wrong("licence", "quelle catégorie ? par exemple B, C ou CE | أي صنف؟ مثل B أو C أو CE")
 			}
 			category, ok := reference.Licence(word)
 			if !ok {
-				return wrong("licence", "%q is not a licence category such as B, C, CE or D", clip(word))
+				return wrong("licence", "%[1]q n'est pas une catégorie de permis telle que B, C, CE ou D | %[1]q ليس صنف رخصة سياقة مثل B أو C أو CE أو D", clip(word))
 			}
 			found = append(found, category)
 		}
@@ -431,7 +435,7 @@ func readCompetences(b *builder, c *cell) *fault {
 	}
 	b.Competences = union(b.Competences, found)
 	if len(other) > 0 {
-		return warn("competence", "%q is not the OGR code of a ROME competence, such as 100023: not kept", strings.Join(other, "; "))
+		return warn("competence", "%[1]q n'est pas le code OGR d'une compétence du ROME, tel que 100023 : non retenu | %[1]q ليس رمز OGR لكفاءة من ROME، مثل 100023: لم يُحتفظ به", strings.Join(other, "; "))
 	}
 	return nil
 }
@@ -449,7 +453,7 @@ var schemeNames = sync.OnceValue(func() map[string]string {
 func readSchemes(b *builder, c *cell) *fault {
 	found, f := lookUp(c.text, schemeNames())
 	if f != nil {
-		return wrong("scheme", "%s is not a scheme: %s", f.reason, strings.Join(reference.Schemes().Codes(), ", "))
+		return wrong("scheme", "%[1]s n'est pas un programme : %[2]s | %[1]s ليس برنامجا: %[2]s", f.reason, strings.Join(reference.Schemes().Codes(), ", "))
 	}
 	b.Schemes = union(b.Schemes, found)
 	return nil
@@ -467,7 +471,7 @@ var regionNames = sync.OnceValue(func() map[string]string {
 func readRegions(b *builder, c *cell) *fault {
 	found, f := lookUp(c.text, regionNames())
 	if f != nil {
-		return wrong("region", "%s is not a region of France, by name or INSEE code", f.reason)
+		return wrong("region", "%[1]s n'est pas une région de France, par son nom ou son code INSEE | %[1]s ليست جهة من جهات فرنسا، بالاسم أو برمز INSEE", f.reason)
 	}
 	b.Regions = union(b.Regions, found)
 	return nil
@@ -493,6 +497,12 @@ func lookUp(text string, names map[string]string) ([]string, *fault) {
 // Purposes of consent, in the order of the record.
 var allPurposes = []string{"matching", "employer_disclosure", "transfer", "notification", "statistics"}
 
+// The same, as they can be written in a list.
+const (
+	purposesFR = "mise en relation, employeur, transfert, notification, statistiques"
+	purposesAR = "المطابقة، المشغل، النقل، الإشعارات، الإحصاء"
+)
+
 func readConsents(b *builder, c *cell) *fault {
 	text := reference.Fold(c.text)
 	switch {
@@ -503,11 +513,11 @@ func readConsents(b *builder, c *cell) *fault {
 		return nil
 	}
 	if yes, ok := yesNo[text]; ok && yes {
-		return wrong("consent", "to what? a consent is given for a purpose: %s, or \"tous\"", strings.Join(allPurposes, ", "))
+		return wrong("consent", "à quoi ? un consentement se donne pour une finalité : "+purposesFR+", ou \"tous\" | على ماذا؟ تُعطى الموافقة لغرض محدد: "+purposesAR+"، أو \"الكل\"")
 	}
 	found, f := lookUp(c.text, purposes)
 	if f != nil {
-		return wrong("consent", "%s is not a purpose: %s", f.reason, strings.Join(allPurposes, ", "))
+		return wrong("consent", "%[1]s n'est pas une finalité : %[2]s | %[1]s ليس غرضا: %[3]s", f.reason, purposesFR, purposesAR)
 	}
 	b.Consents = union(b.Consents, found)
 	return nil
@@ -517,7 +527,7 @@ func readConsent(purpose string) reader {
 	return func(b *builder, c *cell) *fault {
 		yes, ok := yesNo[reference.Fold(c.text)]
 		if !ok {
-			return wrong("consent", "want oui or non")
+			return wrong("consent", "écrivez oui ou non | اكتبوا نعم أو لا")
 		}
 		if yes {
 			b.Consents = union(b.Consents, []string{purpose})
@@ -545,10 +555,10 @@ func (b *builder) finish() *fault {
 		b.GivenName, b.GivenNameAR = "", b.GivenName
 	}
 	if len(b.rome) == 0 && len(b.months) > 0 {
-		return warn("experience_unused", "experience without an occupation is not kept")
+		return warn("experience_unused", "une expérience sans métier n'est pas retenue | لا يُحتفظ بخبرة دون مهنة")
 	}
 	if len(b.months) > 1 && len(b.months) != len(b.rome) {
-		return wrong("experience", "%d lengths of experience for %d occupations: give one for each, or one for all", len(b.months), len(b.rome))
+		return wrong("experience", "%[1]d durées d'expérience pour %[2]d métiers : donnez-en une pour chacun, ou une pour tous | %[1]d مدد خبرة مقابل %[2]d مهن: أعطوا مدة لكل مهنة، أو واحدة للجميع", len(b.months), len(b.rome))
 	}
 	for i, code := range b.rome {
 		o := Occupation{ROME: code}

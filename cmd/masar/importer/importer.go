@@ -27,20 +27,20 @@ type Problem struct {
 	Letter  string // of the column
 	Value   string // as in the file
 	Code    string // stable: "date", "cin", "phone" ...
-	Reason  string
-	Warning bool // the row is used all the same, as the reason says
+	Reason  string // for the reader of the list: "French | Arabic"
+	Warning bool   // the row is used all the same, as the reason says
 }
 
 func (p Problem) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "line %d", p.Line)
+	fmt.Fprintf(&b, "ligne %d", p.Line)
 	if p.Letter != "" {
-		fmt.Fprintf(&b, ", column %s (%s)", p.Letter, p.Column)
+		fmt.Fprintf(&b, ", colonne %s (%s)", p.Letter, p.Column)
 	}
 	if p.Value != "" {
 		fmt.Fprintf(&b, ", %q", p.Value)
 	}
-	b.WriteString(": " + p.Reason)
+	b.WriteString(" : " + p.Reason)
 	return b.String()
 }
 

@@ -26,12 +26,12 @@ type Row struct {
 // RowError says why a row cannot be used. Reading goes on with the next row;
 // any other error of Offers ends it.
 type RowError struct {
-	Row    Row // without Raw
-	Reason string
+	Row    Row    // without Raw
+	Reason string // "French | Arabic"
 }
 
 func (e *RowError) Error() string {
-	return fmt.Sprintf("line %d (row %d): %s", e.Row.Line, e.Row.Index, e.Reason)
+	return fmt.Sprintf("ligne %d (offre %d) : %s", e.Row.Line, e.Row.Index, e.Reason)
 }
 
 // Offers reads job offers in the form of France Travail's "Offres d'emploi v2":
@@ -88,7 +88,7 @@ func (s *offerScanner) run() error {
 		return err
 	case first == '[':
 		_, _ = s.next()
-		return s.array("the array")
+		return s.array("[…]")
 	case first == '{' && !s.byLine():
 		return s.documents()
 	default:
@@ -104,7 +104,7 @@ func (s *offerScanner) mark() error {
 		_, _ = s.in.Discard(3)
 		s.offset = 3
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
-		return errors.New("the file is in UTF-16: save it as UTF-8")
+		return errors.New("le fichier est en UTF-16 : enregistrez-le en UTF-8 | الملف في صيغة UTF-16: سجّلوه في صيغة UTF-8")
 	}
 	return nil
 }
@@ -165,18 +165,18 @@ func (s *offerScanner) array(what string) error {
 	}
 	for {
 		if err != nil {
-			return s.broken(err, "%s is not closed", what)
+			return s.broken(err, "%[1]s n'est pas fermé | %[1]s غير مغلق", what)
 		}
 		at := s.here()
 		s.start()
 		if err := s.value(); err != nil {
-			return s.broken(err, "the row that begins at line %d is not closed", at.Line)
+			return s.broken(err, "l'offre qui commence à la ligne %[1]d n'est pas fermée | العرض الذي يبدأ في السطر %[1]d غير مغلق", at.Line)
 		}
 		if err := s.finish(at); err != nil {
 			return err
 		}
 		if c, err = s.space(); err != nil {
-			return s.broken(err, "%s is not closed", what)
+			return s.broken(err, "%[1]s n'est pas fermé | %[1]s غير مغلق", what)
 		}
 		_, _ = s.next()
 		switch c {
@@ -185,7 +185,7 @@ func (s *offerScanner) array(what string) error {
 		case ',':
 			_, err = s.space()
 		default:
-			return s.broken(nil, "after a row of %s comes %q, want a comma or ]", what, c)
+			return s.broken(nil, "après une offre de %[1]s vient %[2]q au lieu d'une virgule ou de ] | بعد عرض من %[1]s يأتي %[2]q عوض فاصلة أو ]", what, c)
 		}
 	}
 }
@@ -199,7 +199,7 @@ func (s *offerScanner) documents() error {
 			return end(err)
 		}
 		if c != '{' {
-			return s.broken(nil, "%q where an object should begin", c)
+			return s.broken(nil, "%[1]q là où un objet devrait commencer | %[1]q حيث ينبغي أن يبدأ عنصر", c)
 		}
 		at := s.here()
 		s.start()
@@ -224,7 +224,7 @@ func (s *offerScanner) object() (answer bool, err error) {
 	for {
 		c, err := s.space()
 		if err != nil {
-			return answer, s.broken(err, "the object is not closed")
+			return answer, s.broken(err, "un objet n'est pas fermé | عنصر غير مغلق")
 		}
 		switch c {
 		case '}':
@@ -235,18 +235,18 @@ func (s *offerScanner) object() (answer bool, err error) {
 			continue
 		case '"':
 		default:
-			return answer, s.broken(nil, "%q where a name should begin", c)
+			return answer, s.broken(nil, "%[1]q là où un nom devrait commencer | %[1]q حيث ينبغي أن يبدأ اسم", c)
 		}
 		name, err := s.name()
 		if err != nil {
-			return answer, s.broken(err, "a name is not closed")
+			return answer, s.broken(err, "un nom n'est pas fermé | اسم غير مغلق")
 		}
 		if c, err = s.space(); err != nil || c != ':' {
-			return answer, s.broken(err, "after the name %q comes no colon", clip(name))
+			return answer, s.broken(err, "après le nom %[1]q ne viennent pas deux-points | لا تأتي نقطتان بعد الاسم %[1]q", clip(name))
 		}
 		_, _ = s.next()
 		if c, err = s.space(); err != nil {
-			return answer, s.broken(err, "%q has no value", clip(name))
+			return answer, s.broken(err, "%[1]q n'a pas de valeur | ليست لـ%[1]q قيمة", clip(name))
 		}
 		if name == "resultats" && c == '[' {
 			answer = true
@@ -254,7 +254,7 @@ func (s *offerScanner) object() (answer bool, err error) {
 			_, _ = s.next()
 			err = s.array(`"resultats"`)
 		} else if err = s.value(); err != nil {
-			err = s.broken(err, "the value of %q is not closed", clip(name))
+			err = s.broken(err, "la valeur de %[1]q n'est pas fermée | قيمة %[1]q غير مغلقة", clip(name))
 		}
 		if err != nil {
 			return answer, err
@@ -344,20 +344,20 @@ func (s *offerScanner) finish(at Row) error {
 	var wrong *json.SyntaxError
 	switch {
 	case s.over:
-		reason = fmt.Sprintf("the offer has more than %d bytes", s.most)
+		reason = fmt.Sprintf("l'offre dépasse %[1]d octets | يتجاوز العرض %[1]d بايت", s.most)
 	case !utf8.Valid(raw):
-		reason = "the text is not UTF-8"
+		reason = "le texte n'est pas en UTF-8 | النص ليس في صيغة UTF-8"
 	default:
 		err := json.Unmarshal(raw, new(json.RawMessage))
 		switch {
 		case errors.As(err, &wrong) && wrong.Offset >= int64(len(raw)) && strings.Contains(wrong.Error(), "unexpected end"):
-			reason = "not JSON: the offer ends too early"
+			reason = "ce n'est pas du JSON : l'offre s'arrête trop tôt | ليس JSON: العرض ينتهي قبل تمامه"
 		case errors.As(err, &wrong):
-			reason = fmt.Sprintf("not JSON at character %d: %s", place(raw, wrong.Offset), wrong)
+			reason = fmt.Sprintf("ce n'est pas du JSON au caractère %[1]d | ليس JSON عند الحرف %[1]d", place(raw, wrong.Offset))
 		case err != nil:
-			reason = "not JSON: " + err.Error()
+			reason = "ce n'est pas du JSON | ليس JSON"
 		case raw[0] != '{':
-			reason = "not a JSON object"
+			reason = "ce n'est pas un objet JSON | ليس عنصر JSON"
 		}
 	}
 	s.index++
@@ -387,11 +387,12 @@ func (s *offerScanner) broken(err error, format string, args ...any) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err // already said, or the reader failed
 	}
-	why := fmt.Sprintf(format, args...)
+	fr, ar, _ := strings.Cut(format, " | ")
+	fr, ar = fmt.Sprintf(fr, args...), fmt.Sprintf(ar, args...)
 	if err != nil {
-		why = "the file ends too early: " + why
+		fr, ar = "le fichier s'arrête trop tôt : "+fr, "الملف ينتهي قبل تمامه: "+ar
 	}
-	return fmt.Errorf("line %d: not JSON: %s", s.line, why)
+	return fmt.Errorf("ligne %[1]d, ce n'est pas du JSON : %[2]s | السطر %[1]d، ليس JSON: %[3]s", s.line, fr, ar)
 }
 
 // end turns the end of the file, where it may be, into no error.

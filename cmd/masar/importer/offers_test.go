@@ -68,10 +68,10 @@ func (g told) String() string {
 		fmt.Fprintf(&b, "%d/%d/%d %s\n", r.Line, r.Index, r.Offset, r.Raw)
 	}
 	for _, e := range g.bad {
-		fmt.Fprintf(&b, "! %d/%d/%d %s\n", e.Row.Line, e.Row.Index, e.Row.Offset, e.Reason)
+		fmt.Fprintf(&b, "! %d/%d/%d %s\n", e.Row.Line, e.Row.Index, e.Row.Offset, french(e.Reason))
 	}
 	if g.fatal != nil {
-		fmt.Fprintf(&b, "end: %v\n", g.fatal)
+		fmt.Fprintf(&b, "end: %s\n", french(g.fatal.Error()))
 	}
 	return b.String()
 }
@@ -88,32 +88,32 @@ func TestOffersForms(t *testing.T) {
 		"broken lines do not stop the rest": {
 			`{"id":"1"}` + "\n" + `{"id":"2",}` + "\n" + `oops` + "\n" + `[1]` + "\n" + `{"id":"5"` + "\n" + `{"id":"6"}` + "\n",
 			`1/0/0 {"id":"1"}` + "\n" + `6/5/42 {"id":"6"}` + "\n" +
-				"! 2/1/11 not JSON at character 11: invalid character '}' looking for beginning of object key string\n" +
-				"! 3/2/23 not JSON at character 1: invalid character 'o' looking for beginning of value\n" +
-				"! 4/3/28 not a JSON object\n" +
-				"! 5/4/32 not JSON: the offer ends too early\n",
+				"! 2/1/11 ce n'est pas du JSON au caractère 11\n" +
+				"! 3/2/23 ce n'est pas du JSON au caractère 1\n" +
+				"! 4/3/28 ce n'est pas un objet JSON\n" +
+				"! 5/4/32 ce n'est pas du JSON : l'offre s'arrête trop tôt\n",
 		},
 		"first line broken": {
 			`{"id":"1","t":"é` + "\n" + `{"id":"2"}`,
-			`2/1/18 {"id":"2"}` + "\n" + "! 1/0/0 not JSON: the offer ends too early\n",
+			`2/1/18 {"id":"2"}` + "\n" + "! 1/0/0 ce n'est pas du JSON : l'offre s'arrête trop tôt\n",
 		},
 		"not UTF-8": {
 			"{\"id\":\"\xe9\"}\n{\"id\":\"2\"}",
-			`2/1/11 {"id":"2"}` + "\n" + "! 1/0/0 the text is not UTF-8\n",
+			`2/1/11 {"id":"2"}` + "\n" + "! 1/0/0 le texte n'est pas en UTF-8\n",
 		},
 		"array": {
 			"[\n {\"id\":\"1\"},\n {\n  \"id\": \"2\"\n },\n 7,\n {\"a\":01}, {\"id\":\"]\"}\n]\n",
 			"2/0/3 {\"id\":\"1\"}\n3/1/16 {\n  \"id\": \"2\"\n }\n7/4/49 {\"id\":\"]\"}\n" +
-				"! 6/2/35 not a JSON object\n! 7/3/39 not JSON at character 7: invalid character '1' after object key:value pair\n",
+				"! 6/2/35 ce n'est pas un objet JSON\n! 7/3/39 ce n'est pas du JSON au caractère 7\n",
 		},
 		"empty array": {"[ ]", ""},
 		"array cut off": {
 			`[{"id":"1"},{"id":"2`,
-			`1/0/1 {"id":"1"}` + "\n" + "end: line 1: not JSON: the file ends too early: the row that begins at line 1 is not closed\n",
+			`1/0/1 {"id":"1"}` + "\n" + "end: ligne 1, ce n'est pas du JSON : le fichier s'arrête trop tôt : l'offre qui commence à la ligne 1 n'est pas fermée\n",
 		},
 		"array without comma": {
 			`[{"id":"1"} {"id":"2"}]`,
-			`1/0/1 {"id":"1"}` + "\n" + `end: line 1: not JSON: after a row of the array comes '{', want a comma or ]` + "\n",
+			`1/0/1 {"id":"1"}` + "\n" + `end: ligne 1, ce n'est pas du JSON : après une offre de […] vient '{' au lieu d'une virgule ou de ]` + "\n",
 		},
 		"answer on one line": {
 			`{"filtresPossibles":[{"filtre":"resultats"}],"resultats":[{"id":"1"},{"id":"2"}]}`,
@@ -128,7 +128,7 @@ func TestOffersForms(t *testing.T) {
 			"{\n  \"id\": \"1\",\n  \"resultats\": 3\n}\n",
 			"1/0/0 {\n  \"id\": \"1\",\n  \"resultats\": 3\n}\n",
 		},
-		"utf-16": {"\xff\xfe{\x00}\x00", "end: the file is in UTF-16: save it as UTF-8\n"},
+		"utf-16": {"\xff\xfe{\x00}\x00", "end: le fichier est en UTF-16 : enregistrez-le en UTF-8\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := collect(Offers(strings.NewReader(c.file))).String(); got != c.want {

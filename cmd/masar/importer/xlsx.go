@@ -32,13 +32,13 @@ func openXLSX(r io.Reader, sheet string) (*xlsxTable, error) {
 		UnzipXMLSizeLimit: unzippedInMemory, UnzipSizeLimit: unzippedAtMost, RawCellValue: true,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("the file is not an Excel workbook (.xlsx): %w", err)
+		return nil, fmt.Errorf("le fichier n'est pas un classeur Excel (.xlsx) | الملف ليس مصنف Excel (.xlsx): %w", err)
 	}
 	t := &xlsxTable{book: book}
 	sheets := book.GetSheetList()
 	switch {
 	case len(sheets) == 0:
-		return nil, errors.Join(errors.New("the workbook has no sheet"), t.close())
+		return nil, errors.Join(errors.New("le classeur n'a pas de feuille | ليس في المصنف أي ورقة"), t.close())
 	case sheet == "":
 		sheet = sheets[0]
 	}
@@ -46,7 +46,7 @@ func openXLSX(r io.Reader, sheet string) (*xlsxTable, error) {
 		t.date1904 = *props.Date1904
 	}
 	if t.rows, err = book.Rows(sheet); err != nil {
-		return nil, errors.Join(fmt.Errorf("sheet %q cannot be read; the workbook has %s: %w", sheet, strings.Join(sheets, ", "), err), t.close())
+		return nil, errors.Join(fmt.Errorf("la feuille %[1]q ne peut pas être lue ; le classeur contient %[2]s | تعذرت قراءة الورقة %[1]q؛ في المصنف %[2]s: %[3]w", sheet, strings.Join(sheets, ", "), err), t.close())
 	}
 	return t, nil
 }
@@ -57,14 +57,14 @@ func (t *xlsxTable) next() (int, []string, *Problem, error) {
 		t.line++
 		cells, err := t.rows.Columns()
 		if err != nil {
-			return t.line, nil, nil, fmt.Errorf("row %d of the sheet: %w", t.line, err)
+			return t.line, nil, nil, fmt.Errorf("ligne %[1]d de la feuille | السطر %[1]d من الورقة: %[2]w", t.line, err)
 		}
 		if !blank(cells) {
 			return t.line, cells, nil, nil
 		}
 	}
 	if err := t.rows.Error(); err != nil {
-		return t.line, nil, nil, fmt.Errorf("after row %d of the sheet: %w", t.line, err)
+		return t.line, nil, nil, fmt.Errorf("après la ligne %[1]d de la feuille | بعد السطر %[1]d من الورقة: %[2]w", t.line, err)
 	}
 	return 0, nil, nil, io.EOF
 }
