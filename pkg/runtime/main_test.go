@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -101,14 +100,14 @@ func freeAddress(t *testing.T) string {
 // issuer is an identity provider of the test.
 func issuer(t *testing.T) *access.Issuer {
 	t.Helper()
-	var handler http.Handler
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	server := httptest.NewUnstartedServer(nil) // nobody is answered before there is a handler
 	t.Cleanup(server.Close)
-	i, err := access.OpenIssuer(t.TempDir(), server.URL, time.Now)
+	i, err := access.OpenIssuer(t.TempDir(), "http://"+server.Listener.Addr().String(), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler = i.Handler()
+	server.Config.Handler = i.Handler()
+	server.Start()
 	return i
 }
 
