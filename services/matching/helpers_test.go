@@ -161,3 +161,13 @@ func genOffer(t *rapid.T) *Offer {
 	}
 	return o
 }
+
+// said is a shortlist without the name of those looked at, which is an index's own.
+func said(l *Shortlist) *Shortlist {
+	if l == nil {
+		return nil
+	}
+	out := *l
+	out.Among = ""
+	return &out
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"math"
 	"runtime"
@@ -29,6 +30,8 @@ type Index struct {
 	shards [shardCount]*shard
 	codes  *codes
 	people atomic.Int64
+	// changes counts those of the people of each occupation.
+	changes changes
 
 	mu        sync.RWMutex // of what follows
 	offers    map[string]*offerEntry
@@ -71,7 +74,7 @@ func NewIndex(r *Rules) *Index {
 		accepting: map[string]map[*offerEntry]struct{}{}, employers: map[string]*employerEntry{},
 	}
 	for i := range x.shards {
-		x.shards[i] = &shard{codes: x.codes}
+		x.shards[i] = &shard{codes: x.codes, changes: &x.changes}
 	}
 	return x
 }
@@ -200,6 +203,33 @@ func (x *Index) look(id string) (who identity, p Person, ok bool) {
 	return s.who[at], p, true
 }
 
+// changes counts, for each occupation, how often somebody changed who exercises
+// it, came to it or left it. A count grows under the lock of the shard that
+// changes, so that whoever sees the same counts before and after reading has read
+// what they stand for.
+type changes struct{ byRome sync.Map } // string -> *atomic.Int64
+
+func (c *changes) add(occupations []Experience) {
+	for i := range occupations {
+		n, ok := c.byRome.Load(occupations[i].Rome)
+		if !ok {
+			n, _ = c.byRome.LoadOrStore(occupations[i].Rome, new(atomic.Int64))
+		}
+		n.(*atomic.Int64).Add(1)
+	}
+}
+
+// of is the count of all those that are near an offer. Counts only grow: two that
+// are equal are so for each of them.
+func (c *changes) of(accepts []Near) (sum int64) {
+	for i := range accepts {
+		if n, ok := c.byRome.Load(accepts[i].Rome); ok {
+			sum += n.(*atomic.Int64).Load()
+		}
+	}
+	return sum
+}
+
 // Posted is what is known of an offer besides its demand.
 type Posted struct {
 	Employer, Scheme string
@@ -310,9 +340,13 @@ type Shortlist struct {
 	// in the scope with a fitting occupation, by id (Candidates), or the one who
 	// was asked about (Offers). The others count by their number only: Considered.
 	Seen []Seen
-	// SeenOffers are, when a witness is asked for, the offers that were looked at:
-	// the one that was asked about (Candidates), or every open one in the scope, by
-	// id (Offers).
+	// Among names the people who were looked at and the states that they were in:
+	// as long as this index lives, the same name is the same Seen. It is "" when
+	// somebody changed meanwhile. Candidates only.
+	Among string
+	// SeenOffers are the offers that were looked at: the one that was asked about
+	// (Candidates), or, when a witness is asked for, every open one in the scope,
+	// by id (Offers).
 	SeenOffers []SeenOffer
 }
 
@@ -327,11 +361,18 @@ func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
 		d.Left = min(d.Left, ask.Left)
 	}
 	q := x.question(&d, ask)
+	before := x.changes.of(d.Accepts)
 	got := x.everywhere(q)
-	out := &Shortlist{Seq: posted.Seq, Considered: got.considered, Out: map[string]int{}, Details: details(got.details)}
+	out := &Shortlist{
+		Seq: posted.Seq, Considered: got.considered, Out: map[string]int{}, Details: details(got.details),
+		SeenOffers: []SeenOffer{posted},
+	}
+	if x.changes.of(d.Accepts) == before {
+		out.Among = fmt.Sprint(before, d.Accepts, ask.Scope, d.Open, d.Left > 0, d.Suspended)
+	}
 	out.tally(got.counts[:])
 	if ask.Witness {
-		out.SeenOffers, out.Seen = []SeenOffer{posted}, got.seen
+		out.Seen = got.seen
 		sortSeen(out.Seen)
 	}
 	for _, c := range got.best.sorted() {

@@ -376,3 +376,41 @@ func TestPathwaysAloneAreNobody(t *testing.T) {
 		t.Errorf("%d people, want one", people)
 	}
 }
+
+// The same name of those looked at is the same people in the same states, whoever
+// changed in between, and is there when nobody changes meanwhile.
+func TestAmongNamesThoseWhoWereLookedAt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x := NewIndex(testRules())
+		versions := map[int]int64{}
+		known := map[string][]Seen{}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			if rapid.Bool().Draw(t, "put") {
+				n := rapid.IntRange(1, 5).Draw(t, "who")
+				versions[n]++
+				rome := rapid.SampledFrom([]string{"A1401", "A1416", "J1501"}).Draw(t, "rome")
+				x.PutSeeker(id(n), versions[n], &Seeker{Seq: versions[n], Governorate: "TN-71", Occupations: []Occupation{{Rome: rome, Months: 12}}})
+				continue
+			}
+			o := Offer{
+				Seq: 1, EmployerID: id(500), Rome: rapid.SampledFrom([]string{"A1401", "J1501"}).Draw(t, "offer"), Scheme: "agri",
+				Posts: 1, Open: rapid.Bool().Draw(t, "open"),
+			}
+			offer := id(100 + len(o.Rome) + int(o.Rome[0]))
+			versions[-1]++
+			x.PutOffer(offer, versions[-1], &o)
+			ask := Ask{K: 5, Today: ParseDay("2026-03-01"), Left: -1, Witness: true}
+			if rapid.Bool().Draw(t, "scoped") {
+				ask.Scope.Governorates = []string{"TN-11"}
+			}
+			list, ok := x.Candidates(offer, ask)
+			if !ok || list.Among == "" {
+				t.Fatalf("%v %+v", ok, list)
+			}
+			if before, met := known[list.Among]; met && !slices.Equal(before, list.Seen) {
+				t.Fatalf("%q is %v and was %v", list.Among, list.Seen, before)
+			}
+			known[list.Among] = slices.Clone(list.Seen)
+		}
+	})
+}

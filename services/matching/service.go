@@ -51,6 +51,7 @@ type service struct {
 	ready func() error // nil: the index holds every document
 	now   func() time.Time
 
+	looked    keptRosters
 	past      *pastRules
 	program   string // version
 	campaigns *campaigns
@@ -199,8 +200,13 @@ func (s *service) Candidates(ctx context.Context, req CandidatesRequest) (Candid
 	r := &ShortlistRecord{Asked: s.asked(who, req.OfferID, req.Seed, req.K), Basis: s.basis(states)}
 	r.OfferID, r.Left = req.OfferID, max(0, posted.Seats-taken)
 	ask := r.ask(&r.Basis)
-	ask.Witness = true
 	list, _ := s.index.Candidates(req.OfferID, ask)
+	if kept, known := s.looked.get(list.Among); known {
+		r.People, r.Looked = kept.name, kept.people
+	} else {
+		ask.Witness = true
+		list, _ = s.index.Candidates(req.OfferID, ask)
+	}
 	return keep(ctx, s, r, list, candidatesAnswer(s.look(who)))
 }
 

@@ -21,12 +21,13 @@ import (
 // by a question in one state only. Rows are never given up: people are not
 // removed, they change.
 type shard struct {
-	mu    sync.RWMutex
-	codes *codes
-	table []uint32 // hash table of rows by id: row + 1, 0 is free
-	who   []identity
-	rows  []row
-	sets  map[setKey]*roaring.Bitmap
+	mu      sync.RWMutex
+	codes   *codes
+	changes *changes // of the index
+	table   []uint32 // hash table of rows by id: row + 1, 0 is free
+	who     []identity
+	rows    []row
+	sets    map[setKey]*roaring.Bitmap
 
 	languages facets[[]Level]
 	licences  facets[licences]
@@ -223,6 +224,7 @@ func (s *shard) put(who identity, p *Person, needs []string) (added bool) {
 	if at >= 0 && s.who[at].version >= who.version {
 		return false
 	}
+	s.changes.add(p.Occupations)
 	fresh := row{from: p.From, to: p.To, governorate: governorate}
 	s.share(&fresh, p, needs)
 	if at < 0 {
@@ -238,6 +240,7 @@ func (s *shard) put(who identity, p *Person, needs []string) (added bool) {
 	old := s.rows[at]
 	before := Person{}
 	s.person(uint32(at), &before)
+	s.changes.add(before.Occupations)
 	was := s.keys(nil, &old, &before)
 	if slices.Equal(before.Occupations, p.Occupations) && slices.Equal(before.Competences, p.Competences) {
 		fresh.packed = old.packed

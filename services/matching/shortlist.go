@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -136,18 +137,22 @@ func (r *ShortlistRecord) id() (string, error) {
 	return ulid.ULID(sum[:16]).String(), nil
 }
 
-// keep completes the record of a shortlist and keeps it before anybody gets the
+// keep completes the record of a shortlist (its People and Looked may be known
+// already) and keeps it before anybody gets the
 // answer, which is made by the function given, once its id is known.
 func keep[T any](ctx context.Context, s *service, r *ShortlistRecord, list *Shortlist, answer func(r *ShortlistRecord, id string, list *Shortlist) T) (T, error) {
 	var none T
 	var looked roster
 	var err error
 	if r.OfferID != "" {
-		if looked, err = rosterOfPeople(list.Seen); err != nil {
-			return none, err
-		}
 		posted := list.SeenOffers[0]
-		r.OfferSeq, r.EmployerSeq, r.People, r.Looked = posted.Seq, posted.EmployerSeq, looked.name, len(list.Seen)
+		r.OfferSeq, r.EmployerSeq = posted.Seq, posted.EmployerSeq
+		if r.People == "" {
+			if looked, err = rosterOfPeople(list.Seen); err != nil {
+				return none, err
+			}
+			r.People, r.Looked = looked.name, len(list.Seen)
+		}
 	} else {
 		looked = rosterOfOffers(list.SeenOffers)
 		r.Stamp, r.Offers, r.Looked = int64(list.Seen[0].Stamp), looked.name, len(list.SeenOffers)
@@ -159,6 +164,7 @@ func keep[T any](ctx context.Context, s *service, r *ShortlistRecord, list *Shor
 	}
 	out := answer(r, id, list)
 	if s.shortlists.has(id) {
+		s.looked.put(list.Among, keptRoster{r.People, r.Looked})
 		return out, nil
 	}
 	bytes, err := answerBytes(out)
@@ -173,8 +179,44 @@ func keep[T any](ctx context.Context, s *service, r *ShortlistRecord, list *Shor
 	if err = errors.Join(<-filed, err); err != nil {
 		return none, err
 	}
+	s.looked.put(list.Among, keptRoster{r.People, r.Looked})
 	return out, nil
 }
+
+// keptRoster is a roster of people that is in the store.
+type keptRoster struct {
+	name   string
+	people int
+}
+
+// keptRosters remembers the rosters of Shortlist.Among, so that as long as nobody
+// of an occupation changes, its people are listed once. It is safe for concurrent
+// use.
+type keptRosters struct {
+	mu    sync.Mutex
+	known map[string]keptRoster
+}
+
+func (k *keptRosters) get(among string) (keptRoster, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r, ok := k.known[among]
+	return r, ok
+}
+
+func (k *keptRosters) put(among string, r keptRoster) {
+	if among == "" || r.name == "" {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.known == nil || len(k.known) == keptMost {
+		k.known = map[string]keptRoster{}
+	}
+	k.known[among] = r
+}
+
+const keptMost = 4096
 
 // answerBytes is an answer as the router sends it.
 func answerBytes(answer any) ([]byte, error) {
