@@ -11,31 +11,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-)
 
-// sharedData finds the folder of real open data beside the repository.
-func sharedData(t testing.TB, path string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			break
-		}
-		if parent := filepath.Dir(dir); parent != dir {
-			dir = parent
-			continue
-		}
-		t.Skip("no go.work above this package: the real data lies beside the repository")
-	}
-	path = filepath.Join(dir, "..", "shared", "data", path)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("real data not here: %s", path)
-	}
-	return path
-}
+	"masar.local/pkg/opendata"
+)
 
 func TestGovernoratesAreFoundAsPeopleWriteThem(t *testing.T) {
 	if n := len(Governorates()); n != 24 {
@@ -222,7 +200,7 @@ func TestSectorsAndSchemes(t *testing.T) {
 }
 
 func TestROMEAsDelivered(t *testing.T) {
-	dir := sharedData(t, "rome")
+	dir := opendata.Path(t, "rome")
 	o, err := ImportROME(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -12,37 +12,15 @@ import (
 	"time"
 
 	"masar.local/pkg/reference"
-)
 
-// sharedData finds the folder of real open data beside the repository.
-func sharedData(t testing.TB, path string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			break
-		}
-		if parent := filepath.Dir(dir); parent != dir {
-			dir = parent
-			continue
-		}
-		t.Skip("no go.work above this package: the real data lies beside the repository")
-	}
-	path = filepath.Join(dir, "..", "shared", "data", path)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("real data not here: %s", path)
-	}
-	return path
-}
+	"masar.local/pkg/opendata"
+)
 
 // realOffers are the 605 offers of two departments, as published.
 func realOffers(t testing.TB) (rows []json.RawMessage) {
 	t.Helper()
 	for _, name := range []string{"ft_dep01_2025-08.jsonl", "ft_dep07_2025-05.jsonl"} {
-		f, err := os.Open(sharedData(t, filepath.Join("offres", name)))
+		f, err := os.Open(opendata.Path(t, filepath.Join("offres", name)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +43,7 @@ func TestRealOffersAreAllTaken(t *testing.T) {
 		t.Fatalf("%d rows, want 605", len(rows))
 	}
 	var answer struct{ Resultats []json.RawMessage }
-	text, err := os.ReadFile(sharedData(t, "offres/reponse_api_exemple.json"))
+	text, err := os.ReadFile(opendata.Path(t, "offres/reponse_api_exemple.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

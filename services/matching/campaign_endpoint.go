@@ -251,9 +251,9 @@ func (c *campaigns) view(d *docstore.Doc[Campaign], started bool) CampaignView {
 	label := campaignText(b.Status)
 	v := CampaignView{
 		ID: d.ID, Name: b.Name, State: b.Status, LabelFR: label.FR, LabelAR: label.AR, Objective: b.Objective,
-		Offers:     OfferSelector{list0(b.Select.OfferIDs), list0(b.Select.OfferSchemes), list0(b.Select.OfferRegions)},
-		Candidates: CandidateSelector{list0(b.Select.Governorates), list0(b.Select.CandidateSchemes)},
-		Quotas:     list0(b.Quotas), Previous: b.Previous, Seed: b.Seed, Summary: b.Summary,
+		Offers:     OfferSelector{orEmpty(b.Select.OfferIDs), orEmpty(b.Select.OfferSchemes), orEmpty(b.Select.OfferRegions)},
+		Candidates: CandidateSelector{orEmpty(b.Select.Governorates), orEmpty(b.Select.CandidateSchemes)},
+		Quotas:     orEmpty(b.Quotas), Previous: b.Previous, Seed: b.Seed, Summary: b.Summary,
 		CreatedAt: b.CreatedAt.UTC(), StartedAt: b.StartedAt.UTC(), FinishedAt: b.FinishedAt.UTC(), started: started,
 	}
 	if b.Progress.Phase != "" {
@@ -272,8 +272,8 @@ func (c *campaigns) view(d *docstore.Doc[Campaign], started bool) CampaignView {
 	return v
 }
 
-// list0 makes no list an empty one, for JSON.
-func list0[T any](list []T) []T {
+// orEmpty makes no list an empty one, for JSON.
+func orEmpty[T any](list []T) []T {
 	if list == nil {
 		return []T{}
 	}

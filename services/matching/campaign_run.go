@@ -1,6 +1,7 @@
 package matching
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -441,10 +442,7 @@ func (out *Outcome) write(t *task, s *solution, margins *margins) {
 		}
 	}
 	slices.SortStableFunc(out.Assignments, func(a, b Assignment) int { // equals stay in the order of their lots
-		if c := compareStrings(a.OfferID, b.OfferID); c != 0 {
-			return c
-		}
-		return int(b.Score) - int(a.Score)
+		return cmp.Or(cmp.Compare(a.OfferID, b.OfferID), cmp.Compare(b.Score, a.Score))
 	})
 	if margins != nil {
 		out.Ground = s.plan.Price[ground]
@@ -452,16 +450,6 @@ func (out *Outcome) write(t *task, s *solution, margins *margins) {
 			out.Prices = append(out.Prices, PersonPrice{t.people[p].id, s.plan.Price[t.personNode(p)]})
 		}
 	}
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // stable finds the stable matching that is best for every candidate. Candidates

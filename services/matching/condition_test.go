@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"masar.local/pkg/reference"
+
+	"masar.local/pkg/opendata"
 )
 
 // Every condition, with what makes it fail and what nearly does. The pair of
@@ -190,7 +192,7 @@ func TestReasonInBothLanguages(t *testing.T) {
 
 // The whole of ROME: the occupations that fit are those that its sheets say.
 func TestRulesOverTheWholeOfROME(t *testing.T) {
-	all, err := reference.ImportROME(dataDir(t, "rome"))
+	all, err := reference.ImportROME(opendata.Path(t, "rome"))
 	if err != nil {
 		t.Fatal(err)
 	}

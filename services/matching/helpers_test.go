@@ -2,10 +2,7 @@ package matching
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -74,26 +71,6 @@ func anOffer() *Offer {
 		Languages: []LanguageNeed{{"fr", "A1", true}}, Licences: []LicenceNeed{{"B", true}},
 		StartsOn: "2026-05-01", Open: true,
 	}
-}
-
-// dataDir finds the open data beside the repository, and skips without it.
-func dataDir(t testing.TB, sub string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			data := filepath.Join(dir, "..", "shared", "data", sub)
-			if _, err := os.Stat(data); err != nil {
-				t.Skipf("%s is not there: this test needs the open data beside the repository", data)
-			}
-			return data
-		}
-	}
-	t.Skip("no go.work above: this test needs the open data beside the repository")
-	return ""
 }
 
 var (

@@ -10,6 +10,8 @@ import (
 
 	"masar.local/pkg/reference"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
+
+	"masar.local/pkg/opendata"
 )
 
 func TestScoreParts(t *testing.T) {
@@ -157,7 +159,7 @@ func TestScoreIsMonotoneInCompetences(t *testing.T) {
 // Over the whole of ROME: every sheet has competences, rare ones weigh more, and
 // what is near by them is plausible.
 func TestCompetencesOverTheWholeOfROME(t *testing.T) {
-	all, err := reference.ImportROME(dataDir(t, "rome"))
+	all, err := reference.ImportROME(opendata.Path(t, "rome"))
 	if err != nil {
 		t.Fatal(err)
 	}

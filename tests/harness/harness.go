@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"masar.local/pkg/opendata"
 	"masar.local/pkg/runtime/runtimetest"
 )
 
@@ -43,11 +44,7 @@ func Root(t testing.TB) string {
 // skipped where it is absent.
 func Shared(t testing.TB, elem ...string) string {
 	t.Helper()
-	path := filepath.Join(append([]string{Root(t), "..", "shared", "data"}, elem...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("real open data is not on this machine: %s", filepath.Join(elem...))
-	}
-	return path
+	return opendata.Path(t, elem...)
 }
 
 var (

@@ -17,26 +17,19 @@ import (
 	"masar.local/services/matching/allocation/synthetic"
 
 	"pgregory.net/rapid"
+
+	"masar.local/pkg/opendata"
 )
 
 // benchmark finds the open benchmark instances beside the repository, and skips
 // without them.
 func benchmark(t *testing.T, pattern string) []string {
 	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
+	names, err := filepath.Glob(filepath.Join(opendata.Path(t, "bench"), pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%s: %d files, %v", pattern, len(names), err)
 	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			names, _ := filepath.Glob(filepath.Join(dir, "..", "shared", "data", "bench", pattern))
-			if len(names) > 0 {
-				return names
-			}
-		}
-	}
-	t.Skipf("no %s beside the repository: this test needs the open data", pattern)
-	return nil
+	return names
 }
 
 var published = regexp.MustCompile(`(?m)^s (-?\d+)$`)

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"masar.local/pkg/opendata"
 )
 
 // genPreferences makes a small market, with lists that the other side does not
@@ -296,31 +297,10 @@ func FuzzStable(f *testing.F) {
 	})
 }
 
-// hrData finds a file of the open benchmark instances beside the repository,
-// and skips without it.
-func hrData(t testing.TB, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			path := filepath.Join(dir, "..", "shared", "data", "bench", "hr", name)
-			if _, err := os.Stat(path); err != nil {
-				t.Skipf("%s is not there: this test needs the open data beside the repository", path)
-			}
-			return path
-		}
-	}
-	t.Skip("no go.work above: this test needs the open data beside the repository")
-	return ""
-}
-
 // The generated instance: 100 residents, 100 hospitals with capacities, every pair
 // listed by both or by none.
 func TestGeneratedInstance(t *testing.T) {
-	file, err := os.Open(hrData(t, "hr_sample_data.txt"))
+	file, err := os.Open(opendata.Path(t, "bench", "hr", "hr_sample_data.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +368,7 @@ func TestGeneratedInstance(t *testing.T) {
 //
 // Here nothing is cleaned: what one side does not return counts for nothing.
 func TestOneSidedListsNeedNoCleaning(t *testing.T) {
-	data, err := os.ReadFile(hrData(t, "hr_issue_159.json"))
+	data, err := os.ReadFile(opendata.Path(t, "bench", "hr", "hr_issue_159.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
