@@ -98,11 +98,8 @@ func NewColumns(dims []Dimension, defs Definitions) *Columns {
 	c := &Columns{dims: newDimensionSet(dims), known: map[string]int{}}
 	used := map[string]bool{}
 	for _, d := range defs {
-		for _, name := range d.Dimensions {
-			used[d.Column(name)] = true
-		}
-		for name := range d.Select.Where {
-			used[d.Column(name)] = true
+		for _, name := range d.Columns() {
+			used[name] = true
 		}
 	}
 	for _, d := range dims {

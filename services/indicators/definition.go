@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -21,11 +23,13 @@ type Measure string
 
 // The measures.
 const (
-	DistinctPeople Measure = "distinct_people" // people with at least one selected fact in the period
-	Count          Measure = "count"           // selected facts in the period
-	Sum            Measure = "sum"             // sum of a number of the selected facts in the period
-	MedianDays     Measure = "median_days"     // median, and 90th percentile, of a duration of the selected facts in the period
-	Stock          Measure = "stock"           // what is there at the end of the period
+	DistinctPeople    Measure = "distinct_people"    // people with at least one selected fact in the period
+	DistinctEmployers Measure = "distinct_employers" // employers with at least one selected fact in the period
+	Count             Measure = "count"              // selected facts in the period
+	Sum               Measure = "sum"                // sum of a number of the selected facts in the period
+	Ratio             Measure = "ratio"              // one of these four, divided by another
+	MedianDays        Measure = "median_days"        // median, and 90th percentile, of a duration of the selected facts in the period
+	Stock             Measure = "stock"              // what is there at the end of the period
 )
 
 // Definition is one indicator, as in definitions/*.yaml. It is the single source
@@ -36,11 +40,12 @@ type Definition struct {
 	LabelFR string `yaml:"label_fr" json:"label_fr"`
 	LabelAR string `yaml:"label_ar" json:"label_ar"`
 	LabelEN string `yaml:"label_en" json:"label_en"`
-	// MeaningFR says in a sentence for its readers what is counted.
+	// MeaningFR and MeaningAR say in a sentence for its readers what is counted.
 	MeaningFR string `yaml:"meaning_fr" json:"meaning_fr"`
+	MeaningAR string `yaml:"meaning_ar" json:"meaning_ar"`
 	// Result is the position in the logframe: "OG", "OS" or a result's number.
 	Result string `yaml:"result" json:"result"`
-	// Unit is "people", "days", "offers", "posts", "decisions" ...
+	// Unit is "people", "days", "offers", "posts", "decisions", "share" ...
 	Unit string `yaml:"unit" json:"unit"`
 	// About is "people" when a figure stands for people, whose small cells are
 	// hidden, and "offers" when it does not.
@@ -48,47 +53,103 @@ type Definition struct {
 	Measure Measure `yaml:"measure" json:"measure"`
 	// Of says what a measure adds up: for a stock "people" (each person once),
 	// "subjects" (pathways, offers) or a number; for a sum or a median a number.
-	Of     string `yaml:"of" json:"of,omitempty"`
-	Select Select `yaml:"select" json:"select"`
-	// Dimensions it can be cut by.
-	Dimensions []string `yaml:"dimensions" json:"dimensions"`
+	Of string `yaml:"of" json:"of,omitempty"`
+	// Select says which facts count; not of a ratio, whose two parts say it.
+	Select `yaml:",inline"`
 	// From gives a dimension another code of the facts than its own: the stage of
-	// a stay is the stage that was left.
-	From   map[string]string `yaml:"from" json:"from,omitempty"`
-	Grains []Grain           `yaml:"grains" json:"grains"`
+	// a stay is the stage that was left. Selectors read the facts' own codes.
+	From map[string]string `yaml:"from" json:"from,omitempty"`
+	// Numerator and Denominator are the parts of a ratio, and of nothing else.
+	Numerator   *Part `yaml:"numerator" json:"numerator,omitempty"`
+	Denominator *Part `yaml:"denominator" json:"denominator,omitempty"`
+	// Dimensions it can be cut by. Each of them alone is a declared cut; Cuts are
+	// those of several that are asked for often.
+	Dimensions []string   `yaml:"dimensions" json:"dimensions"`
+	Cuts       [][]string `yaml:"cuts" json:"cuts,omitempty"`
+	// Grains it has; all of them where the file names none.
+	Grains []Grain `yaml:"grains" json:"grains"`
 	// Gauges are the cuts whose present values are metrics, beside the total.
 	Gauges [][]string `yaml:"gauges" json:"gauges"`
 	// Headline is the place on the front page, from 1; 0: not there.
 	Headline int     `yaml:"headline" json:"headline,omitempty"`
 	Target   *Target `yaml:"target" json:"target"`
 	// TargetStatus says why there is no target: "à configurer".
-	TargetStatus string   `yaml:"target_status" json:"target_status,omitempty"`
-	Baseline     *float64 `yaml:"baseline" json:"baseline"`
-	Source       string   `yaml:"source" json:"source"`
+	TargetStatus string      `yaml:"target_status" json:"target_status,omitempty"`
+	Milestones   []Milestone `yaml:"milestones" json:"milestones"`
+	Baseline     *Target     `yaml:"baseline" json:"baseline"`
+	// Owner is who answers for the figure; Frequency is the grain at which it is
+	// reported.
+	Owner     string `yaml:"owner" json:"owner"`
+	Frequency Grain  `yaml:"frequency" json:"frequency"`
+	// GERF and SDG are candidate codes of the EU's results framework and of the
+	// sustainable development goals, "à confirmer" until somebody has.
+	GERF   string `yaml:"gerf" json:"gerf,omitempty"`
+	SDG    string `yaml:"sdg" json:"sdg,omitempty"`
+	Source string `yaml:"source" json:"source"`
+	// Tests are small histories with the figures that they must give.
+	Tests []DefinitionTest `yaml:"tests" json:"-"`
 }
 
-// Target is a value to be reached.
+// Target is a value to be reached, or the one from which a programme starts.
 type Target struct {
 	Value  float64 `yaml:"value" json:"value"`
 	Source string  `yaml:"source" json:"source"`
 }
 
-// Select says which facts count.
-type Select struct {
-	// Kinds of facts, for every measure but a stock.
-	Kinds []Kind `yaml:"kinds" json:"kinds,omitempty"`
-	// For a stock: a subject is in it from an Enters or Changes fact on, as that
-	// fact describes it, and out of it from a Leaves fact on; after that, only
-	// another Enters fact brings it back.
-	Enters  []Kind `yaml:"enters" json:"enters,omitempty"`
-	Changes []Kind `yaml:"changes" json:"changes,omitempty"`
-	Leaves  []Kind `yaml:"leaves" json:"leaves,omitempty"`
-	// Where keeps what has one of the codes in each of the named dimensions.
-	Where map[string][]string `yaml:"where" json:"where,omitempty"`
+// Milestone is a value to be reached by a day.
+type Milestone struct {
+	Date   string  `yaml:"date" json:"date"` // YYYY-MM-DD
+	Value  float64 `yaml:"value" json:"value"`
+	Source string  `yaml:"source" json:"source"`
 }
 
-// All lists every kind that the selection looks at.
-func (s Select) All() []Kind { return slices.Concat(s.Kinds, s.Enters, s.Changes, s.Leaves) }
+// Part is what one count of a definition is made of: the whole definition, or the
+// numerator or the denominator of a ratio.
+type Part struct {
+	Measure Measure `yaml:"measure" json:"measure"`
+	Of      string  `yaml:"of" json:"of,omitempty"`
+	Select  `yaml:",inline"`
+	From    map[string]string `yaml:"from" json:"from,omitempty"`
+}
+
+// Parts are the counts that the definition is made of: the numerator and the
+// denominator of a ratio, or one for any other measure.
+func (d *Definition) Parts() []Part {
+	if d.Measure == Ratio && d.Numerator != nil && d.Denominator != nil {
+		return []Part{*d.Numerator, *d.Denominator}
+	}
+	return []Part{{Measure: d.Measure, Of: d.Of, Select: d.Select, From: d.From}}
+}
+
+// Kinds lists every kind of facts that the definition looks at, each once.
+func (d *Definition) Kinds() (all []Kind) {
+	for _, p := range d.Parts() {
+		all = append(all, p.Select.Kinds()...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Column is the code of the facts that a dimension is read from.
+func (p Part) Column(dimension string) string {
+	if c, ok := p.From[dimension]; ok {
+		return c
+	}
+	return dimension
+}
+
+// Columns lists the codes of the facts that the definition needs, for its cuts and
+// for its selectors, each once.
+func (d *Definition) Columns() (all []string) {
+	for _, p := range d.Parts() {
+		for _, name := range d.Dimensions {
+			all = append(all, p.Column(name))
+		}
+		all = append(all, p.Select.Names()...)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(name string) bool { return name == KindName })
+}
 
 // Column is the code of the facts that a dimension is read from.
 func (d *Definition) Column(dimension string) string {
@@ -190,14 +251,23 @@ func LoadDefinitions(fsys fs.FS, dir string, dimensions []Dimension) (Definition
 // ParseDefinition reads one definition from YAML, strictly, and checks it.
 func ParseDefinition(data []byte, dimensions []Dimension) (*Definition, error) {
 	var d Definition
+	if len(data) > mostDefinitionBytes {
+		return nil, fmt.Errorf("a definition of %d bytes is too long; at most %d", len(data), mostDefinitionBytes)
+	}
 	if err := yaml.UnmarshalWithOptions(data, &d, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("not a definition in YAML: %w", err)
+	}
+	if len(d.Grains) == 0 {
+		d.Grains = slices.Clone(Grains)
 	}
 	if err := d.Check(dimensions); err != nil {
 		return nil, err
 	}
 	return &d, nil
 }
+
+// mostDefinitionBytes is the largest file of a definition, its tests included.
+const mostDefinitionBytes = 64 << 10
 
 var codeForm = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
@@ -216,7 +286,7 @@ func (d *Definition) Check(dimensions []Dimension) error {
 	}
 	for name, text := range map[string]string{
 		"label_fr": d.LabelFR, "label_ar": d.LabelAR, "label_en": d.LabelEN, "meaning_fr": d.MeaningFR,
-		"result": d.Result, "unit": d.Unit, "source": d.Source,
+		"meaning_ar": d.MeaningAR, "owner": d.Owner, "frequency": string(d.Frequency), "result": d.Result, "unit": d.Unit, "source": d.Source,
 	} {
 		if strings.TrimSpace(text) == "" {
 			fault("%s is missing", name)
@@ -228,69 +298,121 @@ func (d *Definition) Check(dimensions []Dimension) error {
 	if d.Target == nil && d.TargetStatus == "" {
 		fault(`target is null: say why in target_status ("à configurer")`)
 	}
-	if d.Target != nil && strings.TrimSpace(d.Target.Source) == "" {
-		fault("target has no source")
+	d.checkValues(fault)
+	if d.Measure == Ratio {
+		d.checkRatio(fault, known)
+	} else {
+		if d.Numerator != nil || d.Denominator != nil {
+			fault("numerator and denominator: only a %s has them", Ratio)
+		}
+		d.Parts()[0].check("", fault)
+		d.checkFrom("", d.From, fault, known)
 	}
-	d.checkMeasure(fault)
-	d.checkSelect(fault, known)
+	for _, err := range d.compile(dimensions) {
+		fault("%w", err)
+	}
 	d.checkCuts(fault, known)
 	return errors.Join(faults...)
 }
 
-func (d *Definition) checkMeasure(fault func(string, ...any)) {
+// checkValues checks what is to be reached.
+func (d *Definition) checkValues(fault func(string, ...any)) {
+	for name, t := range map[string]*Target{"target": d.Target, "baseline": d.Baseline} {
+		if t != nil && strings.TrimSpace(t.Source) == "" {
+			fault("%s has no source", name)
+		}
+	}
+	last := ""
+	for i, m := range d.Milestones {
+		if _, err := time.Parse(time.DateOnly, m.Date); err != nil {
+			fault("milestones: %q is not a day, want YYYY-MM-DD", m.Date)
+		} else if m.Date <= last {
+			fault("milestones: %s comes after %s, want them by date, each once", m.Date, last)
+		}
+		if strings.TrimSpace(m.Source) == "" {
+			fault("milestones: number %d has no source", i+1)
+		}
+		last = m.Date
+	}
+}
+
+func (d *Definition) checkRatio(fault func(string, ...any), known dimensionSet) {
+	if d.Of != "" || len(d.Select.selectors()) > 0 || len(d.From) > 0 {
+		fault("a %s takes numerator and denominator; of, select and from are theirs", Ratio)
+	}
+	for name, p := range map[string]*Part{"numerator": d.Numerator, "denominator": d.Denominator} {
+		if p == nil {
+			fault("%s is missing: a %s takes a numerator and a denominator", name, Ratio)
+			continue
+		}
+		if !slices.Contains([]Measure{Count, DistinctPeople, DistinctEmployers, Sum}, p.Measure) {
+			fault("%s: measure is %q, want %s, %s, %s or %s", name, p.Measure, Count, DistinctPeople, DistinctEmployers, Sum)
+			continue
+		}
+		p.check(name+": ", fault)
+		d.checkFrom(name+": ", p.From, fault, known)
+	}
+}
+
+// check checks one part, which the faults begin with.
+func (p Part) check(where string, fault func(string, ...any)) {
 	var of []string
-	switch d.Measure {
-	case DistinctPeople, Count:
+	switch p.Measure {
+	case DistinctPeople, DistinctEmployers, Count:
 		of = []string{""}
 	case Sum:
 		of = numbers
 	case MedianDays:
-		of = []string{StaySeconds}
+		of = durations
 	case Stock:
 		of = append([]string{OfPeople, OfSubjects}, numbers...)
 	default:
-		fault("measure is %q, want %s, %s, %s, %s or %s", d.Measure, DistinctPeople, Count, Sum, MedianDays, Stock)
+		fault("%smeasure is %q, want %s, %s, %s, %s, %s, %s or %s", where, p.Measure, DistinctPeople, DistinctEmployers, Count, Sum, Ratio, MedianDays, Stock)
 		return
 	}
-	if !slices.Contains(of, d.Of) {
-		fault("of is %q, which a %s cannot be of; want one of %q", d.Of, d.Measure, of)
+	if !slices.Contains(of, p.Of) {
+		fault("%sof is %q, which a %s cannot be of; want one of %q", where, p.Of, p.Measure, of)
+	}
+	if p.Measure == Stock {
+		if p.Enters == nil || p.Leaves == nil || p.Facts != nil {
+			fault("%sa stock takes enters, leaves and, if it has any, changes; and no select", where)
+		}
+	} else if p.Facts == nil || len(p.selectors()) != 1 {
+		fault("%sa %s takes select, and neither enters, changes nor leaves", where, p.Measure)
 	}
 }
 
-func (d *Definition) checkSelect(fault func(string, ...any), known dimensionSet) {
-	if d.Flow() {
-		if len(d.Select.Kinds) == 0 || len(d.Select.All()) != len(d.Select.Kinds) {
-			fault("select: a %s takes kinds, and neither enters, changes nor leaves", d.Measure)
+func (d *Definition) checkFrom(where string, from map[string]string, fault func(string, ...any), known dimensionSet) {
+	for name, column := range from {
+		if !slices.Contains(d.Dimensions, name) {
+			fault("%sfrom: %q is not one of its dimensions", where, name)
 		}
-	} else if len(d.Select.Enters) == 0 || len(d.Select.Leaves) == 0 || len(d.Select.Kinds) > 0 {
-		fault("select: a stock takes enters, changes and leaves, and no kinds")
-	}
-	seen := map[Kind]bool{}
-	for _, k := range d.Select.All() {
-		if !slices.Contains(kinds(), k) {
-			fault("select: kind %q is not one of %q", k, kinds())
-		}
-		if seen[k] {
-			fault("select: kind %q is named twice", k)
-		}
-		seen[k] = true
-	}
-	for name, codes := range d.Select.Where {
-		dim, ok := known[name]
-		if !ok {
-			fault("select.where: dimension %q does not exist", name)
-			continue
-		}
-		if len(codes) == 0 {
-			fault("select.where: %s names no code", name)
-		}
-		for _, c := range codes {
-			if dim.Clean(c) != c {
-				fault("select.where: %s has no code %q", name, c)
-			}
+		if _, ok := known[column]; !ok {
+			fault("%sfrom: %s is read from %q, which does not exist", where, name, column)
 		}
 	}
 }
+
+// compile makes the selectors ready.
+func (d *Definition) compile(dimensions []Dimension) (faults []error) {
+	all := map[string]*Selector{}
+	for place, p := range map[string]*Part{"": {Select: d.Select}, "numerator.": d.Numerator, "denominator.": d.Denominator} {
+		if p != nil {
+			for name, s := range p.selectors() {
+				all[place+name] = s
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := all[name].compile(dimensions); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return faults
+}
+
+// reported are the grains at which an indicator may be reported.
+var reported = []Grain{"day", "month", "quarter", "half_year", "year", "season"}
 
 func (d *Definition) checkCuts(fault func(string, ...any), known dimensionSet) {
 	for i, name := range d.Dimensions {
@@ -301,16 +423,18 @@ func (d *Definition) checkCuts(fault func(string, ...any), known dimensionSet) {
 			fault("dimensions: %q is named twice", name)
 		}
 	}
-	for name, column := range d.From {
-		if !slices.Contains(d.Dimensions, name) {
-			fault("from: %q is not one of its dimensions", name)
+	for i, cut := range d.Cuts {
+		if len(cut) < 2 {
+			fault("cuts: number %d names %d dimensions, want two or more: each single one is declared already", i+1, len(cut))
 		}
-		if _, ok := known[column]; !ok {
-			fault("from: %s is read from %q, which does not exist", name, column)
+		for _, name := range cut {
+			if !slices.Contains(d.Dimensions, name) {
+				fault("cuts: %q is not one of its dimensions", name)
+			}
 		}
 	}
-	if len(d.Grains) == 0 {
-		fault("grains are missing")
+	if d.Frequency != "" && (d.Frequency == All || !slices.Contains(reported, d.Frequency)) {
+		fault("frequency: %q is not one of %q", d.Frequency, reported)
 	}
 	for _, g := range d.Grains {
 		if !slices.Contains(Grains, g) {

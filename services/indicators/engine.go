@@ -2,6 +2,7 @@ package indicators
 
 import (
 	"cmp"
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -48,15 +49,13 @@ func (v *view) cutter(d *Definition, q Query) cutter {
 		c.columns = append(c.columns, v.codes[d.Column(name)])
 		c.texts = append(c.texts, v.texts[d.Column(name)])
 	}
-	for _, only := range []map[string][]string{d.Select.Where, q.Only} {
-		for name, codes := range only {
-			column := d.Column(name)
-			f := filter{column: v.codes[column], keep: make([]bool, len(v.texts[column]))}
-			for i, text := range v.texts[column] {
-				f.keep[i] = slices.Contains(codes, text)
-			}
-			c.filters = append(c.filters, f)
+	for name, codes := range q.Only {
+		column := d.Column(name)
+		f := filter{column: v.codes[column], keep: make([]bool, len(v.texts[column]))}
+		for i, text := range v.texts[column] {
+			f.keep[i] = slices.Contains(codes, text)
 		}
+		c.filters = append(c.filters, f)
 	}
 	return c
 }
@@ -88,6 +87,35 @@ func (c cutter) codes(key uint64) []string {
 	return codes
 }
 
+// chooser says of a row whether the selector is true of it: the selector is asked
+// once for each combination of codes.
+func (v *view) chooser(s *Selector) func(row uint32) bool {
+	at := looksAt(s.Kinds())
+	known := map[string]bool{}
+	return func(row uint32) bool {
+		if !at[v.kind[row]] {
+			return false
+		}
+		key := []byte{v.kind[row]}
+		for _, name := range s.Names() {
+			if name != KindName {
+				key = binary.LittleEndian.AppendUint32(key, v.codes[name][row])
+			}
+		}
+		match, ok := known[string(key)]
+		if !ok {
+			match = s.Match(func(name string) string {
+				if name == KindName {
+					return string(kinds()[v.kind[row]])
+				}
+				return v.texts[name][v.codes[name][row]]
+			})
+			known[string(key)] = match
+		}
+		return match
+	}
+}
+
 // looksAt says of each kind whether the selection looks at it.
 func looksAt(kinds []Kind) (at [256]bool) {
 	for _, k := range kinds {
@@ -100,7 +128,7 @@ func looksAt(kinds []Kind) (at [256]bool) {
 func (v *view) periods(d *Definition, q Query) ([]period, error) {
 	first, last := q.From, q.To
 	if first == "" || last == "" {
-		at := looksAt(d.Select.All())
+		at := looksAt(d.Kinds())
 		relevant := func(row uint32) bool { return at[v.kind[row]] }
 		if first == "" {
 			first = q.Today
@@ -148,7 +176,7 @@ type tally struct {
 
 // flow counts what happened in each period.
 func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
-	at, cut := looksAt(d.Select.Kinds), v.cutter(d, q)
+	chosen, cut := v.chooser(d.Select.Facts), v.cutter(d, q)
 	var number []int64
 	if d.Of != "" {
 		number = v.numbers[d.Of]
@@ -165,7 +193,7 @@ func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
 		}
 		for ; i < len(v.order) && v.occurred[v.order[i]] < span.end; i++ {
 			row := v.order[i]
-			if !at[v.kind[row]] || !cut.keeps(row) || number != nil && number[row] == absent {
+			if !chosen(row) || !cut.keeps(row) || number != nil && number[row] == absent {
 				continue
 			}
 			key := cut.key(row)
@@ -231,8 +259,8 @@ const noRow = int32(-1)
 // own order, so that a fact that came late, or was corrected to another date,
 // takes its place in the history whenever it is met.
 func (v *view) stock(d *Definition, q Query, spans []period) []Cell {
-	at, cut := looksAt(d.Select.All()), v.cutter(d, q)
-	enters, leaves := looksAt(d.Select.Enters), looksAt(d.Select.Leaves)
+	at, cut := looksAt(d.Kinds()), v.cutter(d, q)
+	enters, changes, leaves := v.chooser(d.Enters), v.chooser(d.Changes), v.chooser(d.Leaves)
 	number := v.numbers[d.Of] // nil for people and subjects
 
 	fresh := func() []int32 { return slices.Repeat([]int32{noRow}, v.subjects) }
@@ -265,22 +293,25 @@ func (v *view) stock(d *Definition, q Query, spans []period) []Cell {
 	for _, span := range spans {
 		for ; i < len(v.order) && v.occurred[v.order[i]] < span.end; i++ {
 			row := int32(v.order[i])
-			kind := v.kind[row]
-			if !at[kind] {
+			if !at[v.kind[row]] {
 				continue
 			}
 			s := v.subject[row]
 			touched = append(touched, s)
-			if leaves[kind] {
+			if leaves(uint32(row)) {
 				if left[s] == noRow || v.later(row, left[s]) {
 					left[s] = row
 				}
 				continue
 			}
+			comes := enters(uint32(row))
+			if !comes && !changes(uint32(row)) {
+				continue
+			}
 			if state[s] == noRow || v.later(row, state[s]) {
 				state[s] = row
 			}
-			if enters[kind] && (entered[s] == noRow || v.later(row, entered[s])) {
+			if comes && (entered[s] == noRow || v.later(row, entered[s])) {
 				entered[s] = row
 			}
 		}

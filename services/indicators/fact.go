@@ -72,6 +72,9 @@ const (
 // numbers lists them.
 var numbers = []string{Posts, PostsFilled, PostsOpen, StaySeconds}
 
+// durations are those of them that are seconds.
+var durations = []string{StaySeconds}
+
 // Codes are what an event said in codes, raw; "" where it said nothing. The names
 // are those of Dimensions, and some more that are kept for later.
 type Codes struct {

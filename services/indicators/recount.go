@@ -41,22 +41,21 @@ type witness struct {
 	*Fact
 	day   string
 	codes []string
+	// Of a stock.
+	enters, leaves bool
 }
 
 // evidenceOf takes the facts that the definition looks at, each of which is there
 // once.
 func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
 	e := evidence{definition: d, names: slices.Clone(d.Dimensions)}
-	for name := range d.Select.Where {
-		e.names = append(e.names, name)
-	}
 	texts := map[string]string{} // each day is kept once: they are many facts of few days
-	kinds := d.Select.All()
 	for i, f := range facts {
-		if !slices.Contains(kinds, f.Kind) {
+		if !matches(dims, &f, d.Facts) && !matches(dims, &f, d.Enters) && !matches(dims, &f, d.Changes) && !matches(dims, &f, d.Leaves) {
 			continue
 		}
 		w := witness{Fact: &facts[i], day: f.OccurredAt.In(tunis).Format("2006-01-02")}
+		w.enters, w.leaves = matches(dims, w.Fact, d.Enters), matches(dims, w.Fact, d.Leaves)
 		if texts[w.day] == "" {
 			texts[w.day] = w.day
 		}
@@ -80,11 +79,26 @@ func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
 	return e
 }
 
+// matches says whether the selector is true of the fact; none is true of nothing.
+func matches(dims []Dimension, f *Fact, s *Selector) bool {
+	return s != nil && s.Match(func(name string) string {
+		if name == KindName {
+			return string(f.Kind)
+		}
+		return clean(dims, f, name)
+	})
+}
+
 // codeOf is the code under which a fact counts in a dimension of the definition.
 func codeOf(d *Definition, dims []Dimension, f *Fact, name string) string {
 	if other, ok := d.From[name]; ok {
 		name = other
 	}
+	return clean(dims, f, name)
+}
+
+// clean is one of the fact's own codes as it is counted.
+func clean(dims []Dimension, f *Fact, name string) string {
 	raw := f.Code(name)
 	if raw == "" {
 		return Unknown
@@ -138,15 +152,14 @@ func (e evidence) recount(q Query) []Cell {
 // presentAt is what is there at the end of a day: for each subject the fact that
 // describes it then.
 func (e evidence) presentAt(end string) (list []witness) {
-	sel := e.definition.Select
 	for _, h := range e.history {
 		present, gone := -1, false
 		for i, w := range h {
 			switch {
 			case w.day > end: // not yet
-			case slices.Contains(sel.Leaves, w.Kind):
+			case w.leaves:
 				present, gone = -1, true
-			case slices.Contains(sel.Enters, w.Kind):
+			case w.enters:
 				present, gone = i, false
 			case !gone:
 				present = i
@@ -167,7 +180,7 @@ func (e evidence) figures(q Query, label string, list []witness) (cells []Cell) 
 		place = append(place, slices.Index(e.names, name))
 	}
 	for _, w := range list {
-		if !e.wanted(w, e.definition.Select.Where) || !e.wanted(w, q.Only) {
+		if !e.wanted(w, q.Only) {
 			continue
 		}
 		key := label

@@ -328,7 +328,7 @@ func rows(d *Definition, by []string, cells []Cell, hidden []bool) []Row {
 // is fed from.
 func (s *service) knownTo(d *Definition) (last time.Time) {
 	for _, source := range s.columns.Sources() {
-		if d == nil || slices.ContainsFunc(d.Select.All(), func(k Kind) bool { return sources[sourceOf[k]].Topic == source.Topic }) {
+		if d == nil || slices.ContainsFunc(d.Kinds(), func(k Kind) bool { return sources[sourceOf[k]].Topic == source.Topic }) {
 			if source.LastRecorded.After(last) {
 				last = source.LastRecorded
 			}
