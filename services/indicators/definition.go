@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -298,7 +297,7 @@ func (d *Definition) Check(dimensions []Dimension) error {
 	if d.Target == nil && d.TargetStatus == "" {
 		fault(`target is null: say why in target_status ("à configurer")`)
 	}
-	d.checkValues(fault)
+	checkValues("", d.Target, d.Baseline, d.Milestones, fault)
 	if d.Measure == Ratio {
 		d.checkRatio(fault, known)
 	} else {
@@ -313,27 +312,6 @@ func (d *Definition) Check(dimensions []Dimension) error {
 	}
 	d.checkCuts(fault, known)
 	return errors.Join(faults...)
-}
-
-// checkValues checks what is to be reached.
-func (d *Definition) checkValues(fault func(string, ...any)) {
-	for name, t := range map[string]*Target{"target": d.Target, "baseline": d.Baseline} {
-		if t != nil && strings.TrimSpace(t.Source) == "" {
-			fault("%s has no source", name)
-		}
-	}
-	last := ""
-	for i, m := range d.Milestones {
-		if _, err := time.Parse(time.DateOnly, m.Date); err != nil {
-			fault("milestones: %q is not a day, want YYYY-MM-DD", m.Date)
-		} else if m.Date <= last {
-			fault("milestones: %s comes after %s, want them by date, each once", m.Date, last)
-		}
-		if strings.TrimSpace(m.Source) == "" {
-			fault("milestones: number %d has no source", i+1)
-		}
-		last = m.Date
-	}
 }
 
 func (d *Definition) checkRatio(fault func(string, ...any), known dimensionSet) {

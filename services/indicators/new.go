@@ -22,8 +22,15 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if err != nil {
 		return nil, nil, err
 	}
+	programme, err := LoadProgramme(p.Getenv)
+	if err != nil {
+		return nil, nil, err
+	}
 	defs, err := Embedded()
 	if err != nil {
+		return nil, nil, err
+	}
+	if defs, err = programme.Apply(defs); err != nil {
 		return nil, nil, err
 	}
 	dims := Dimensions()
@@ -35,7 +42,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	}
 	s := &service{
 		defs: defs, dims: dims, schemes: reference.Schemes(), facts: facts, columns: columns,
-		smallCell: smallCell, now: p.Now, log: p.Log,
+		smallCell: smallCell, programme: programme, now: p.Now, log: p.Log,
 		lag: func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
 	}
 	if err := publish(s, p.Meter); err != nil {

@@ -166,6 +166,7 @@ type service struct {
 	facts     *factStore
 	columns   *Columns
 	smallCell int
+	programme *Programme
 	lag       func(ctx context.Context) ([]bus.PartitionLag, error)
 	now       func() time.Time
 	log       *slog.Logger
