@@ -41,6 +41,7 @@ const (
 	FairnessRead      Permission = "fairness:read"
 	IndicatorsRead    Permission = "indicators:read"
 	IndicatorsFacts   Permission = "indicators:facts"
+	IndicatorsFreeze  Permission = "indicators:freeze"
 	NotificationsRead Permission = "notifications:read"
 	JournalRead       Permission = "journal:read"
 	PlatformRead      Permission = "platform:read"
@@ -69,7 +70,7 @@ var allPermissions = []Permission{
 	CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
 	EmployersRead, EmployersWrite, OffersRead, OffersWrite,
 	MatchingRead, MatchingDecide, CampaignsRead, CampaignsRun, FairnessRead,
-	IndicatorsRead, IndicatorsFacts, NotificationsRead, JournalRead, PlatformRead,
+	IndicatorsRead, IndicatorsFacts, IndicatorsFreeze, NotificationsRead, JournalRead, PlatformRead,
 }
 
 // permissions is the whole table of who may do what.
@@ -89,8 +90,8 @@ var permissions = map[Role][]Permission{
 	// Posts its offers, reads its shortlists and decides; sees no register of people.
 	Employer: {EmployersRead, OffersRead, OffersWrite, MatchingRead, MatchingDecide},
 	// Steers by figures, how fair a selection was among them, and by campaigns, in which
-	// people go by pseudonyms; sees no person.
-	Manager: {EmployersRead, OffersRead, CampaignsRead, CampaignsRun, FairnessRead, IndicatorsRead, PlatformRead},
+	// people go by pseudonyms; freezes the figures of a period for a review; sees no person.
+	Manager: {EmployersRead, OffersRead, CampaignsRead, CampaignsRun, FairnessRead, IndicatorsRead, IndicatorsFreeze, PlatformRead},
 	// Exports figures and the facts under them (facts carry no personal data); sees no person.
 	Statistician: {OffersRead, FairnessRead, IndicatorsRead, IndicatorsFacts},
 	// Feeds registers from another system.
