@@ -25,6 +25,7 @@ type Endpoints struct {
 	Facts      api.Endpoint[FactsQuery, factsAnswer]
 	Freshness  api.Endpoint[struct{}, Freshness]
 	Verify     api.Endpoint[struct{}, verifyAnswer]
+	reviewEndpoints
 }
 
 // ValuesRequest is a query with the format of its answer.
@@ -75,6 +76,7 @@ func NewEndpoints(s Service) Endpoints {
 		Verify: func(ctx context.Context, _ struct{}) (verifyAnswer, error) {
 			return verifyAnswer{func() (Verification, error) { return s.Verify(ctx) }}, nil
 		},
+		reviewEndpoints: newReviewEndpoints(s),
 	}
 }
 

@@ -13,4 +13,5 @@ func mount(r *api.Router, e Endpoints) {
 	api.Handle(r, "GET /api/indicators/freshness", access.IndicatorsRead, e.Freshness)
 	api.Handle(r, "GET /api/indicators/facts", access.IndicatorsFacts, e.Facts, api.Produces("application/x-ndjson"))
 	api.Handle(r, "GET /api/indicators/verify", access.IndicatorsFacts, e.Verify, api.Produces("application/json"))
+	mountReviews(r, e.reviewEndpoints)
 }

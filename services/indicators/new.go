@@ -40,9 +40,14 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if err := facts.docs.Ensure(ctx); err != nil {
 		return nil, nil, fmt.Errorf("the collection of facts: %w", err)
 	}
+	reviews := newReviewStore(p.Store)
+	if err := reviews.ensure(ctx); err != nil {
+		return nil, nil, fmt.Errorf("the collections of reviews: %w", err)
+	}
 	s := &service{
 		defs: defs, dims: dims, schemes: reference.Schemes(), facts: facts, columns: columns,
 		smallCell: smallCell, programme: programme, now: p.Now, log: p.Log,
+		reviews: reviews,
 		lag: func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
 	}
 	if err := publish(s, p.Meter); err != nil {

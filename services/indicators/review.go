@@ -54,14 +54,14 @@ type Review struct {
 	FrozenAt time.Time `bson:"frozen_at" json:"frozen_at"`
 	// AsOf asks for the same facts later: the moment of the freeze, or KnownTo
 	// where a clock was ahead of ours. KnownTo is when we learned of the last fact.
-	AsOf      time.Time         `bson:"as_of" json:"as_of"`
-	KnownTo   time.Time         `bson:"known_to,omitempty" json:"known_to,omitzero"`
-	SmallCell int               `bson:"small_cell" json:"small_cell"` // people below which a cell was hidden; 0: nothing was
-	Facts     int               `bson:"facts" json:"facts"`           // that were known
-	Sources   []ReviewSource    `bson:"sources" json:"sources"`
+	AsOf       time.Time         `bson:"as_of" json:"as_of"`
+	KnownTo    time.Time         `bson:"known_to,omitempty" json:"known_to,omitzero"`
+	SmallCell  int               `bson:"small_cell" json:"small_cell"` // people below which a cell was hidden; 0: nothing was
+	Facts      int               `bson:"facts" json:"facts"`           // that were known
+	Sources    []ReviewSource    `bson:"sources" json:"sources"`
 	Indicators []ReviewIndicator `bson:"indicators" json:"indicators"`
-	Nonce     string            `bson:"nonce" json:"nonce,omitempty"` // see review_text.go; only for who sees all figures
-	Hash      string            `bson:"hash" json:"hash"`             // SHA-256 of the canonical text
+	Nonce      string            `bson:"nonce" json:"nonce,omitempty"` // see review_text.go; only for who sees all figures
+	Hash       string            `bson:"hash" json:"hash"`             // SHA-256 of the canonical text
 	// Altered says that the stored review is no longer the one that was frozen.
 	Altered bool `bson:"-" json:"altered,omitempty"`
 
@@ -347,12 +347,17 @@ func (s *service) reviewCells(ctx context.Context, view *view, d *Definition, pe
 	return out, nil
 }
 
-// reviewCuts are the declared cuts of an indicator: none, which is the total, and
-// each dimension.
+// reviewCuts are the declared cuts of an indicator: none, which is the total, each
+// dimension, and those of several dimensions that it names.
 func reviewCuts(d *Definition) [][]string {
 	cuts := [][]string{{}}
 	for _, name := range d.Dimensions {
 		cuts = append(cuts, []string{name})
+	}
+	for _, cut := range d.Cuts {
+		if len(cut) > 1 {
+			cuts = append(cuts, cut)
+		}
 	}
 	return cuts
 }

@@ -22,10 +22,10 @@ var ReviewGrains = []Grain{Month, reviewQuarter, reviewHalfYear, reviewYear}
 
 // ReviewPeriod is one period of the calendar, in local days of Zone.
 type ReviewPeriod struct {
-	Grain Grain    `bson:"grain" json:"grain"`   // month, quarter, half_year or year
-	Label string   `bson:"label" json:"label"`   // "2026-03", "2026-Q1", "2026-S1" or "2026"
-	First api.Date `bson:"-" json:"first"`       // first day, included
-	Last  api.Date `bson:"-" json:"last"`        // last day, included
+	Grain Grain    `bson:"grain" json:"grain"` // month, quarter, half_year or year
+	Label string   `bson:"label" json:"label"` // "2026-03", "2026-Q1", "2026-S1" or "2026"
+	First api.Date `bson:"-" json:"first"`     // first day, included
+	Last  api.Date `bson:"-" json:"last"`      // last day, included
 }
 
 // months is how many a period of the grain has; 0 when no such period is frozen.

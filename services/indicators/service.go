@@ -35,6 +35,10 @@ type Service interface {
 	Freshness(ctx context.Context) (Freshness, error)
 	// Verify counts everything again from the stored facts.
 	Verify(ctx context.Context) (Verification, error)
+	// Freeze, Reviews and Review: review.go. Differences: review_diff.go.
+	Freeze(ctx context.Context, q FreezeRequest) (Review, error)
+	Reviews(ctx context.Context, q ReviewsQuery) (api.Page[Review], error)
+	Review(ctx context.Context, q ReviewQuery) (FrozenReview, error)
 }
 
 // Catalogue is the list of what is defined.
@@ -164,6 +168,7 @@ type service struct {
 	dims      []Dimension
 	schemes   reference.SchemeSet
 	facts     *factStore
+	reviews   *reviewStore
 	columns   *Columns
 	smallCell int
 	programme *Programme
