@@ -48,7 +48,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 		defs: defs, dims: dims, schemes: reference.Schemes(), facts: facts, columns: columns,
 		smallCell: smallCell, programme: programme, now: p.Now, log: p.Log,
 		reviews: reviews,
-		lag: func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
+		lag:     func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
 	}
 	if err := publish(s, p.Meter); err != nil {
 		return nil, nil, err
