@@ -22,6 +22,7 @@ type cli struct {
 	Publish   publishCmd   `cmd:"" help:"Publish the lines of a file to a Kafka topic."`
 	Tail      tailCmd      `cmd:"" help:"Print the messages of a Kafka topic as they come."`
 	Verify    verifyCmd    `cmd:"" help:"Recount every indicator and compare; exit 1 on any difference."`
+	Review    reviewCmd    `cmd:"" help:"Freeze the figures of a period for a steering committee; show what was frozen, and what has changed since."`
 	Matching  matchingCmd  `cmd:"" help:"Solve an allocation from a file; make an old shortlist or campaign again."`
 	Republish republishCmd `cmd:"" help:"Publish the events of the services' journals again."`
 	Demo      demoCmd      `cmd:"" help:"Load a synthetic cohort with months of history."`

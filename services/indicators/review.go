@@ -401,13 +401,7 @@ func (s *service) Review(ctx context.Context, q ReviewQuery) (FrozenReview, erro
 		return FrozenReview{}, err
 	}
 	p := access.From(ctx)
-	out := FrozenReview{Review: r.shown(p), Scope: map[string][]string{}, Figures: figures}
-	if len(p.Governorates) > 0 {
-		out.Scope["governorate"] = p.Governorates
-	}
-	if len(p.Schemes) > 0 {
-		out.Scope["scheme"] = p.Schemes
-	}
+	out := FrozenReview{Review: r.shown(p), Scope: reviewScope(p), Figures: figures}
 	for i := range figures {
 		f := &figures[i]
 		f.Cells = slices.DeleteFunc(f.Cells, func(c FrozenCell) bool { return !visible(p, f.dimensions, c.By, c.Codes) })

@@ -14,9 +14,10 @@ import (
 
 // reviewEndpoints are the use cases of reviews as endpoints.
 type reviewEndpoints struct {
-	Freeze  api.Endpoint[FreezeRequest, frozenAnswer]
-	Reviews api.Endpoint[ReviewsQuery, api.Page[Review]]
-	Review  api.Endpoint[reviewRequest, any] // FrozenReview, or reviewCSV
+	Freeze      api.Endpoint[FreezeRequest, frozenAnswer]
+	Reviews     api.Endpoint[ReviewsQuery, api.Page[Review]]
+	Review      api.Endpoint[reviewRequest, any] // FrozenReview, or reviewCSV
+	Differences api.Endpoint[DifferencesQuery, ReviewDifferences]
 }
 
 func newReviewEndpoints(s Service) reviewEndpoints {
@@ -36,6 +37,7 @@ func newReviewEndpoints(s Service) reviewEndpoints {
 			}
 			return r, nil
 		},
+		Differences: s.Differences,
 	}
 }
 
@@ -43,6 +45,7 @@ func mountReviews(r *api.Router, e reviewEndpoints) {
 	api.Handle(r, "POST /api/indicators/reviews", access.IndicatorsFreeze, e.Freeze)
 	api.Handle(r, "GET /api/indicators/reviews", access.IndicatorsRead, e.Reviews)
 	api.Handle(r, "GET /api/indicators/reviews/{id}", access.IndicatorsRead, e.Review, api.Produces("application/json", "text/csv"))
+	api.Handle(r, "GET /api/indicators/reviews/{id}/differences", access.IndicatorsRead, e.Differences)
 }
 
 // reviewRequest is a query with the format of its answer.

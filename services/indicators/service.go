@@ -39,6 +39,7 @@ type Service interface {
 	Freeze(ctx context.Context, q FreezeRequest) (Review, error)
 	Reviews(ctx context.Context, q ReviewsQuery) (api.Page[Review], error)
 	Review(ctx context.Context, q ReviewQuery) (FrozenReview, error)
+	Differences(ctx context.Context, q DifferencesQuery) (ReviewDifferences, error)
 }
 
 // Catalogue is the list of what is defined.
