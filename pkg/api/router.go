@@ -130,8 +130,9 @@ func Through(m ...Middleware) Option {
 // use case. The request is decoded strictly from JSON (Decode) and from the
 // fields' tags `path:"id"`, `query:"limit"`, `header:"If-Match"` (with `default`,
 // `min`, `max`), `body:"json"` for a field that takes the whole body; then it may
-// Validate itself. The response may have ETag, Status, Location, NextCursor, or be
-// a Streamer. A mistake in the pattern or in the tags panics at start.
+// Validate itself. The response may have ETag (a reader who has this version
+// already gets 304; with CacheControl it may also keep it), Filename, Status,
+// Location, NextCursor, or be a Streamer. A mistake in the pattern or in the tags panics at start.
 func Handle[Req, Res any](r *Router, pattern string, permission access.Permission, e Endpoint[Req, Res], opts ...Option) {
 	o := options{maxBody: defaultMaxBody, timeout: defaultTimeout}
 	var none Res
@@ -443,14 +444,19 @@ func encode(ctx context.Context, w http.ResponseWriter, response any) error {
 	header := w.Header()
 	if r, ok := response.(interface{ ETag() string }); ok && r.ETag() != "" {
 		header.Set("ETag", r.ETag())
-		if x.request.Method == http.MethodGet || x.request.Method == http.MethodHead {
-			for tag := range strings.SplitSeq(x.request.Header.Get("If-None-Match"), ",") {
-				if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == r.ETag() {
-					w.WriteHeader(http.StatusNotModified)
-					return nil
-				}
-			}
+		// Nothing is kept by caches (no-store) unless the response says that it may
+		// be: a figure may, a person's file may not.
+		if c, ok := response.(interface{ CacheControl() string }); ok {
+			header.Set("Cache-Control", c.CacheControl())
+			header.Set("Vary", "Accept, Authorization")
 		}
+		if noneMatch(x.request, r.ETag()) {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	if r, ok := response.(interface{ Filename() string }); ok && r.Filename() != "" {
+		header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": r.Filename()}))
 	}
 	if r, ok := response.(interface{ Location() string }); ok && r.Location() != "" {
 		header.Set("Location", r.Location())
@@ -497,6 +503,22 @@ func encode(ctx context.Context, w http.ResponseWriter, response any) error {
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // the caller is gone: there is nobody to tell
 	return nil
+}
+
+// noneMatch says whether the reader has this version already: If-None-Match by the
+// weak comparison, as RFC 9110, 13.1.2 has it.
+func noneMatch(r *http.Request, etag string) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	for _, header := range r.Header.Values("If-None-Match") {
+		for tag := range strings.SplitSeq(header, ",") {
+			if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(etag, "W/") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // patient writes a stream to a reader as long as the reader takes some of it in
@@ -555,9 +577,10 @@ func fail(ctx context.Context, err error, w http.ResponseWriter) {
 		body.Detail, body.Errors = "The cause is in the log, under this request's id.", nil
 	}
 	header := w.Header()
-	for _, name := range []string{"ETag", "Link", "Location", "Content-Length"} {
+	for _, name := range []string{"ETag", "Link", "Location", "Content-Length", "Content-Disposition"} {
 		header.Del(name)
 	}
+	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/problem+json")
 	switch e.Kind {
 	case KindUnauthorized:
