@@ -25,6 +25,7 @@ type Endpoints struct {
 	Facts      api.Endpoint[FactsQuery, factsAnswer]
 	Freshness  api.Endpoint[struct{}, Freshness]
 	Verify     api.Endpoint[struct{}, verifyAnswer]
+	Pathways   PathwayEndpoints
 	reviewEndpoints
 }
 
@@ -76,6 +77,7 @@ func NewEndpoints(s Service) Endpoints {
 		Verify: func(ctx context.Context, _ struct{}) (verifyAnswer, error) {
 			return verifyAnswer{func() (Verification, error) { return s.Verify(ctx) }}, nil
 		},
+		Pathways:        newPathwayEndpoints(s),
 		reviewEndpoints: newReviewEndpoints(s),
 	}
 }

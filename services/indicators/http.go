@@ -12,6 +12,7 @@ func mount(r *api.Router, e Endpoints) {
 	api.Handle(r, "GET /api/indicators/summary", access.IndicatorsRead, e.Summary)
 	api.Handle(r, "GET /api/indicators/freshness", access.IndicatorsRead, e.Freshness)
 	api.Handle(r, "GET /api/indicators/facts", access.IndicatorsFacts, e.Facts, api.Produces("application/x-ndjson"))
+	mountPathways(r, e.Pathways)
 	api.Handle(r, "GET /api/indicators/verify", access.IndicatorsFacts, e.Verify, api.Produces("application/json"))
 	mountReviews(r, e.reviewEndpoints)
 }

@@ -53,6 +53,9 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if err := publish(s, p.Meter); err != nil {
 		return nil, nil, err
 	}
+	if err := publishBudgets(s, p.Meter); err != nil {
+		return nil, nil, err
+	}
 	endpoints := NewEndpoints(s)
 	router := p.Router()
 	mount(router, endpoints)

@@ -33,6 +33,17 @@ type Service interface {
 	Facts(ctx context.Context, q FactsQuery) (iter.Seq2[Fact, error], error)
 	// Freshness says how far the figures have come.
 	Freshness(ctx context.Context) (Freshness, error)
+	// Funnel tells how far pathways come; Durations how long stages and delays take;
+	// Bottlenecks where time is lost; Conformance whether the scheme is followed, and
+	// Deviations by which pathways it is not; Budgets how the promised delays stand,
+	// and Late who will miss them next.
+	Funnel(ctx context.Context, q PathwayQuery) (Funnel, error)
+	Durations(ctx context.Context, q DurationsQuery) (Durations, error)
+	Bottlenecks(ctx context.Context, q PathwayQuery) (Bottlenecks, error)
+	Conformance(ctx context.Context, q PathwayQuery) (Conformance, error)
+	Deviations(ctx context.Context, q DeviationsQuery) (api.Page[DeviatingPathway], error)
+	Budgets(ctx context.Context, q PathwayQuery) (Budgets, error)
+	Late(ctx context.Context, q LateQuery) (api.Page[Due], error)
 	// Verify counts everything again from the stored facts.
 	Verify(ctx context.Context) (Verification, error)
 	// Freeze, Reviews and Review: review.go. Differences: review_diff.go.
@@ -176,6 +187,8 @@ type service struct {
 	lag       func(ctx context.Context) ([]bus.PartitionLag, error)
 	now       func() time.Time
 	log       *slog.Logger
+
+	pathwayCache trackCache
 }
 
 var _ Service = (*service)(nil)
