@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"masar.local/pkg/bus"
+	"masar.local/pkg/docstore"
 	"masar.local/pkg/reference"
 	"masar.local/pkg/runtime"
 )
@@ -44,11 +45,15 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if err := reviews.ensure(ctx); err != nil {
 		return nil, nil, fmt.Errorf("the collections of reviews: %w", err)
 	}
+	keys := docstore.NewCollection[storedKey](p.Store, keysSchema)
+	if err := keys.Ensure(ctx); err != nil {
+		return nil, nil, fmt.Errorf("the collection of keys: %w", err)
+	}
 	s := &service{
 		defs: defs, dims: dims, schemes: reference.Schemes(), facts: facts, columns: columns,
 		smallCell: smallCell, programme: programme, now: p.Now, log: p.Log,
-		reviews: reviews,
-		lag:     func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
+		reviews: reviews, keys: keys,
+		lag: func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
 	}
 	if err := publish(s, p.Meter); err != nil {
 		return nil, nil, err

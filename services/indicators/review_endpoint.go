@@ -18,6 +18,7 @@ type reviewEndpoints struct {
 	Reviews     api.Endpoint[ReviewsQuery, api.Page[Review]]
 	Review      api.Endpoint[reviewRequest, any] // FrozenReview, or reviewCSV
 	Differences api.Endpoint[DifferencesQuery, ReviewDifferences]
+	Lineage     api.Endpoint[LineageQuery, Lineage]
 }
 
 func newReviewEndpoints(s Service) reviewEndpoints {
@@ -38,6 +39,7 @@ func newReviewEndpoints(s Service) reviewEndpoints {
 			return r, nil
 		},
 		Differences: s.Differences,
+		Lineage:     s.Lineage,
 	}
 }
 
@@ -46,6 +48,7 @@ func mountReviews(r *api.Router, e reviewEndpoints) {
 	api.Handle(r, "GET /api/indicators/reviews", access.IndicatorsRead, e.Reviews)
 	api.Handle(r, "GET /api/indicators/reviews/{id}", access.IndicatorsRead, e.Review, api.Produces("application/json", "text/csv"))
 	api.Handle(r, "GET /api/indicators/reviews/{id}/differences", access.IndicatorsRead, e.Differences)
+	api.Handle(r, "GET /api/indicators/lineage", access.IndicatorsFacts, e.Lineage)
 }
 
 // reviewRequest is a query with the format of its answer.

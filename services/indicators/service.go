@@ -13,6 +13,7 @@ import (
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 	"masar.local/pkg/bus"
+	"masar.local/pkg/docstore"
 	"masar.local/pkg/event"
 	"masar.local/pkg/reference"
 )
@@ -51,6 +52,8 @@ type Service interface {
 	Reviews(ctx context.Context, q ReviewsQuery) (api.Page[Review], error)
 	Review(ctx context.Context, q ReviewQuery) (FrozenReview, error)
 	Differences(ctx context.Context, q DifferencesQuery) (ReviewDifferences, error)
+	// Lineage: lineage.go.
+	Lineage(ctx context.Context, q LineageQuery) (Lineage, error)
 }
 
 // Catalogue is the list of what is defined.
@@ -181,6 +184,7 @@ type service struct {
 	schemes   reference.SchemeSet
 	facts     *factStore
 	reviews   *reviewStore
+	keys      *docstore.Collection[storedKey]
 	columns   *Columns
 	smallCell int
 	programme *Programme
