@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"strings"
+	"time"
 )
 
 // Query asks for the cells of one indicator.
@@ -16,6 +18,9 @@ type Query struct {
 	// with Today, or with the last fact if that is later.
 	From, To string
 	Today    string
+	// AsOf is what was known then: facts count that were recorded by it. Zero:
+	// everything.
+	AsOf time.Time
 	// Only keeps what has one of the codes in each of the named dimensions.
 	Only map[string][]string
 }
@@ -25,9 +30,11 @@ type Cell struct {
 	Period string   // "2026-03-14", "2026-03" or "all"
 	Codes  []string // one for each dimension of By
 	Value  float64
-	P90    float64 // of a median: the 90th percentile
-	N      int     // facts, or subjects of a stock, that it is made of
-	People int     // different people that it is made of
+	// Numerator and Denominator of a ratio, whose quotient is the value.
+	Numerator, Denominator float64
+	P90                    float64 // of a median: the 90th percentile
+	N                      int     // facts, or subjects of a stock, that it is made of
+	People                 int     // different people that it is made of
 }
 
 // filter keeps rows with certain codes in one column.
@@ -157,6 +164,9 @@ func (v *view) Cells(d *Definition, q Query) ([]Cell, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.Measure == Ratio {
+		return v.ratio(d, q, spans), nil
+	}
 	var cells []Cell
 	if d.Flow() {
 		cells = v.flow(d, q, spans)
@@ -164,6 +174,29 @@ func (v *view) Cells(d *Definition, q Query) ([]Cell, error) {
 		cells = v.stock(d, q, spans)
 	}
 	return cells, nil
+}
+
+// ratio divides one flow by another, cell by cell.
+func (v *view) ratio(d *Definition, q Query, spans []period) (out []Cell) {
+	key := func(c Cell) string { return strings.Join(append([]string{c.Period}, c.Codes...), "\x00") }
+	var flows [2][]Cell
+	for i, p := range d.Parts() {
+		flows[i] = v.flow(&Definition{Measure: p.Measure, Of: p.Of, Select: p.Select, From: p.From}, q, spans)
+	}
+	above := map[string]Cell{}
+	for _, c := range flows[0] {
+		above[key(c)] = c
+	}
+	for _, c := range flows[1] {
+		if c.Value == 0 {
+			continue
+		}
+		n := above[key(c)]
+		c.Numerator, c.Denominator = n.Value, c.Value
+		c.Value = c.Numerator / c.Denominator
+		out = append(out, c)
+	}
+	return out
 }
 
 // tally is what one cell of a flow is made of.

@@ -24,6 +24,23 @@ func Recount(d *Definition, dims []Dimension, facts iter.Seq[Fact], q Query) []C
 			once = append(once, f)
 		}
 	}
+	if d.Measure == Ratio {
+		var below []Cell
+		above := map[string]float64{}
+		for i, p := range d.Parts() {
+			part := &Definition{Measure: p.Measure, Of: p.Of, Select: p.Select, From: p.From, Dimensions: d.Dimensions}
+			for _, c := range evidenceOf(part, dims, once).recount(q) {
+				if i == 0 {
+					above[cellKey(c.Period, c.Codes)] = c.Value
+				} else if c.Value != 0 {
+					c.Numerator, c.Denominator = above[cellKey(c.Period, c.Codes)], c.Value
+					c.Value = c.Numerator / c.Denominator
+					below = append(below, c)
+				}
+			}
+		}
+		return below
+	}
 	return evidenceOf(d, dims, once).recount(q)
 }
 
