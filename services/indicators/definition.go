@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 )
@@ -201,10 +202,16 @@ func (ds Definitions) Codes() (codes []string) {
 	return codes
 }
 
-// Embedded returns the indicators that are part of the program.
+// Embedded returns the indicators that are part of the program. They are read
+// once: nobody may change them.
 func Embedded() (Definitions, error) {
-	return LoadDefinitions(definitionFiles, "definitions", Dimensions())
+	defs, err := ownDefinitions()
+	return slices.Clone(defs), err
 }
+
+var ownDefinitions = sync.OnceValues(func() (Definitions, error) {
+	return LoadDefinitions(definitionFiles, "definitions", Dimensions())
+})
 
 // LoadDefinitions reads and checks every *.yaml file of a directory. The error
 // names every fault with its file.

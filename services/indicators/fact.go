@@ -115,6 +115,8 @@ var codeFields = map[string]func(*Codes) *string{
 	"exit":           func(c *Codes) *string { return &c.Exit },
 	"decision":       func(c *Codes) *string { return &c.Decision },
 	"reason":         func(c *Codes) *string { return &c.Reason },
+	"closing":        func(c *Codes) *string { return &c.Reason }, // the reason of an offer_closed
+	"failure":        func(c *Codes) *string { return &c.Reason }, // the reason of a message_failed
 	"actor":          func(c *Codes) *string { return &c.Actor },
 	"refused_by":     func(c *Codes) *string { return &c.RefusedBy },
 	"status":         func(c *Codes) *string { return &c.Status },

@@ -123,6 +123,38 @@ masar_kpi_stage_days_by_scheme_stage{scheme="soin",stage="P19"}=2
 masar_kpi_stage_days_by_stage{stage="P02"}=15
 masar_kpi_stage_days_by_stage{stage="P04"}=36.75
 masar_kpi_stage_days_by_stage{stage="P19"}=2
+masar_kpi_campaigns_completed=0
+masar_kpi_contracts_signed=0
+masar_kpi_departures_per_preselected=0
+masar_kpi_employers_active=1
+masar_kpi_employers_registered=1
+masar_kpi_fill_rate=0.5
+masar_kpi_fill_rate_by_scheme{scheme="agri"}=0.6666666666666666
+masar_kpi_fill_rate_by_scheme{scheme="unknown"}=0
+masar_kpi_followed_per_registered=1
+masar_kpi_hired_per_shortlisted=0.5
+masar_kpi_message_failure_rate=0.5
+masar_kpi_messages_failed=1
+masar_kpi_messages_failed_by_failure{failure="no_contact"}=1
+masar_kpi_offers_closed=2
+masar_kpi_offers_closed_by_closing{closing="expired"}=1
+masar_kpi_offers_closed_by_closing{closing="withdrawn"}=1
+masar_kpi_pathways_completed=1
+masar_kpi_pathways_opened=4
+masar_kpi_people_arrived=1
+masar_kpi_people_arrived_by_scheme{scheme="agri"}=1
+masar_kpi_people_departing=0
+masar_kpi_people_hired=1
+masar_kpi_people_in_training=0
+masar_kpi_people_rehired=0
+masar_kpi_people_returned=0
+masar_kpi_people_shortlisted=2
+masar_kpi_people_tested=0
+masar_kpi_placed_per_followed=0.3333333333333333
+masar_kpi_rehire_rate=0
+masar_kpi_stage_entries=9
+masar_kpi_visas_granted=0
+masar_kpi_work_permits_granted=0
 `, " ", ""))
 	runtimetest.Eventually(t, "the scrape has come to the last fact", func() bool {
 		return slices.Contains(scrape(r), "masar_kpi_people_followed 3") && slices.Contains(scrape(r), "masar_kpi_messages_sent 1")

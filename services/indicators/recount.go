@@ -24,23 +24,6 @@ func Recount(d *Definition, dims []Dimension, facts iter.Seq[Fact], q Query) []C
 			once = append(once, f)
 		}
 	}
-	if d.Measure == Ratio {
-		var below []Cell
-		above := map[string]float64{}
-		for i, p := range d.Parts() {
-			part := &Definition{Measure: p.Measure, Of: p.Of, Select: p.Select, From: p.From, Dimensions: d.Dimensions}
-			for _, c := range evidenceOf(part, dims, once).recount(q) {
-				if i == 0 {
-					above[cellKey(c.Period, c.Codes)] = c.Value
-				} else if c.Value != 0 {
-					c.Numerator, c.Denominator = above[cellKey(c.Period, c.Codes)], c.Value
-					c.Value = c.Numerator / c.Denominator
-					below = append(below, c)
-				}
-			}
-		}
-		return below
-	}
 	return evidenceOf(d, dims, once).recount(q)
 }
 
@@ -50,6 +33,7 @@ type evidence struct {
 	names      []string // the dimensions that it may be asked for
 	facts      []witness
 	history    map[string][]witness // of a stock: by subject, in the subject's own order
+	parts      []evidence           // of a ratio: of its numerator and of its denominator
 }
 
 // witness is a fact with the local day on which it happened, and the codes under
@@ -66,6 +50,13 @@ type witness struct {
 // once.
 func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
 	e := evidence{definition: d, names: slices.Clone(d.Dimensions)}
+	if d.Measure == Ratio {
+		for _, p := range d.Parts() {
+			part := &Definition{Measure: p.Measure, Of: p.Of, Select: p.Select, From: p.From, Dimensions: d.Dimensions}
+			e.parts = append(e.parts, evidenceOf(part, dims, facts))
+		}
+		return e
+	}
 	texts := map[string]string{} // each day is kept once: they are many facts of few days
 	for i, f := range facts {
 		if !matches(dims, &f, d.Facts) && !matches(dims, &f, d.Enters) && !matches(dims, &f, d.Changes) && !matches(dims, &f, d.Leaves) {
@@ -130,6 +121,9 @@ func clean(dims []Dimension, f *Fact, name string) string {
 
 // recount answers one query.
 func (e evidence) recount(q Query) []Cell {
+	if len(e.parts) > 0 {
+		return divide(e.parts[0].recount(q), e.parts[1].recount(q))
+	}
 	from, to := q.From, q.To
 	if from == "" {
 		from = q.Today
@@ -164,6 +158,23 @@ func (e evidence) recount(q Query) []Cell {
 		}
 	}
 	return inOrder(cells)
+}
+
+// divide makes the cells of a ratio: none where there is nothing to divide by.
+func divide(above, below []Cell) (cells []Cell) {
+	for _, c := range below {
+		if c.Denominator = c.Value; c.Denominator == 0 {
+			continue
+		}
+		for _, n := range above {
+			if n.Period == c.Period && slices.Equal(n.Codes, c.Codes) {
+				c.Numerator = n.Value
+			}
+		}
+		c.Value = c.Numerator / c.Denominator
+		cells = append(cells, c)
+	}
+	return cells
 }
 
 // presentAt is what is there at the end of a day: for each subject the fact that

@@ -79,12 +79,16 @@ func TestEngineEqualsRecount(t *testing.T) {
 		today := rapid.SampledFrom([]string{"2025-11-20", "2026-01-15", "2026-04-20"}).Draw(t, "today")
 		d := rapid.SampledFrom(defs).Draw(t, "indicator")
 		checks := Checks(d, today)
+		by, only := d.Dimensions[:min(1, len(d.Dimensions))], map[string][]string{}
+		for _, name := range by {
+			only[name] = []string{"agri", "P04", "F", "TN-71", Unknown, Other}
+		}
 		checks = append(checks,
-			Query{Grain: Day, By: d.Dimensions[:1], Today: today},
-			Query{Grain: Month, By: d.Dimensions[:1], Today: today, From: "2026-01-10", To: "2026-03-15"},
+			Query{Grain: Day, By: by, Today: today},
+			Query{Grain: Month, By: by, Today: today, From: "2026-01-10", To: "2026-03-15"},
 			Query{Grain: Day, Today: today, From: "2026-02-01"},
 			Query{Grain: All, Today: today, To: "2026-02-01"},
-			Query{Grain: Month, Today: today, Only: map[string][]string{d.Dimensions[0]: {"agri", "P04", "F", "TN-71", Unknown, Other}}},
+			Query{Grain: Month, Today: today, Only: only},
 		)
 		for _, q := range checks {
 			served, err := columns.View().Cells(d, q)
