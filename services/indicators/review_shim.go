@@ -21,8 +21,20 @@ func (s *service) behind(ctx context.Context, v *view, d *Definition, q Query, c
 		}
 		all = append(all, f)
 	}
-	e := evidenceOf(d, s.dims, all)
-	list := e.facts
+	whole := evidenceOf(d, s.dims, all)
+	if d.Measure != Ratio {
+		whole.parts = []evidence{whole}
+	}
+	var ids []string
+	for _, e := range whole.parts {
+		ids = append(ids, behindPart(e, q, codes)...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+func behindPart(e evidence, q Query, codes []string) (ids []string) {
+	d, list := e.definition, e.facts
 	if d.Measure == Stock {
 		to := q.To
 		if to == "" {
@@ -30,7 +42,6 @@ func (s *service) behind(ctx context.Context, v *view, d *Definition, q Query, c
 		}
 		list = e.presentAt(to)
 	}
-	var ids []string
 	for _, w := range list {
 		if _, has := w.Number(d.Of); d.Flow() && d.Of != "" && !has {
 			continue
@@ -46,6 +57,5 @@ func (s *service) behind(ctx context.Context, v *view, d *Definition, q Query, c
 			ids = append(ids, w.ID)
 		}
 	}
-	slices.Sort(ids)
-	return ids, nil
+	return ids
 }
