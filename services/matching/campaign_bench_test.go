@@ -13,8 +13,9 @@ import (
 
 // crowd makes a market of 40 occupations, each with its share of the people, the
 // offers and the posts; and in each, kinds of people that each suit a part of the
-// offers, so that somebody eligible suits about 20.
-func crowd(people, offers, posts int) (rules *Rules, seekers []*Seeker, wanted []*Offer) {
+// offers, so that somebody eligible suits about 20. With days, offers start and
+// people become available within so many days, so that few people are alike.
+func crowd(people, offers, posts, days int) (rules *Rules, seekers []*Seeker, wanted []*Offer) {
 	list := &reference.Occupations{Version: "bench", Jobs: map[string]reference.Job{}}
 	code := func(i int) string { return fmt.Sprintf("A%04d", 1000+i%40) }
 	for i := range 40 {
@@ -25,6 +26,7 @@ func crowd(people, offers, posts int) (rules *Rules, seekers []*Seeker, wanted [
 	licences := []string{"B", "C", "D", "CE", "A", "BE", "DE", "C1"}
 	levels := []string{"A1", "A2", "B1", "B2", "C1"}
 	governorates := reference.Governorates()
+	start := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	for i := range people {
 		s := aSeeker()
 		s.Governorate = governorates[random.IntN(24)].Code
@@ -32,6 +34,9 @@ func crowd(people, offers, posts int) (rules *Rules, seekers []*Seeker, wanted [
 		s.Languages = []Language{{"fr", levels[random.IntN(5)]}}
 		s.Licences = []string{licences[random.IntN(8)]}
 		s.Pathways[0].ID = id(5_000_000 + i)
+		if days > 0 {
+			s.AvailableFrom = start.AddDate(0, 0, random.IntN(days)).Format(time.DateOnly)
+		}
 		seekers = append(seekers, s)
 	}
 	for i := range offers {
@@ -39,6 +44,9 @@ func crowd(people, offers, posts int) (rules *Rules, seekers []*Seeker, wanted [
 		o.Rome, o.Posts = code(i), int32(posts/offers)
 		o.Languages = []LanguageNeed{{"fr", levels[random.IntN(5)], true}}
 		o.Licences = nil
+		if days > 0 {
+			o.StartsOn = start.AddDate(0, 0, random.IntN(days)).Format(time.DateOnly)
+		}
 		if random.IntN(100) < 90 {
 			o.Licences = []LicenceNeed{{licences[random.IntN(8)], true}}
 		}
@@ -47,9 +55,17 @@ func crowd(people, offers, posts int) (rules *Rules, seekers []*Seeker, wanted [
 	return rules, seekers, wanted
 }
 
-// BenchmarkCampaign measures a campaign from its inputs to the verified result.
+// BenchmarkCampaign measures a campaign from its inputs to the verified result:
+// with few posts, with nearly as many as people, so that what people lack counts,
+// and then with people of whom no two are alike.
 func BenchmarkCampaign(b *testing.B) {
-	rules, seekers, wanted := crowd(100_000, 5_000, 20_000)
+	for _, k := range []struct{ posts, days int }{{20_000, 0}, {95_000, 0}, {95_000, 200}} {
+		b.Run(fmt.Sprintf("%d_posts_%d_days", k.posts, k.days), func(b *testing.B) { benchCampaign(b, k.posts, k.days) })
+	}
+}
+
+func benchCampaign(b *testing.B, posts, days int) {
+	rules, seekers, wanted := crowd(100_000, 5_000, posts, days)
 	fresh := func() (offers []marketOffer, people []marketPerson) {
 		for i, o := range wanted {
 			offers = append(offers, marketOffer{id: id(1_000_000 + i), demand: rules.Demand(o, false)})
@@ -94,7 +110,13 @@ func BenchmarkCampaign(b *testing.B) {
 
 // BenchmarkWhatIf measures questions to a campaign that is in memory.
 func BenchmarkWhatIf(b *testing.B) {
-	rules, seekers, wanted := crowd(100_000, 5_000, 20_000)
+	for _, posts := range []int{20_000, 95_000} {
+		b.Run(fmt.Sprintf("%d_posts", posts), func(b *testing.B) { benchWhatIf(b, posts) })
+	}
+}
+
+func benchWhatIf(b *testing.B, posts int) {
+	rules, seekers, wanted := crowd(100_000, 5_000, posts, 0)
 	var offers []marketOffer
 	var people []marketPerson
 	for i, o := range wanted {
