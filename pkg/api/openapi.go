@@ -68,7 +68,11 @@ func (s schemaSet) operation(route Route) map[string]any {
 	content := map[string]any{}
 	for _, kind := range route.options.produces {
 		content[kind] = map[string]any{}
-		if kind == "application/json" && !route.response.Implements(reflect.TypeFor[Streamer]()) {
+		switch {
+		case kind != "application/json":
+		case route.options.answers != nil:
+			content[kind] = map[string]any{"schema": s.of(route.options.answers, false)}
+		case !route.response.Implements(reflect.TypeFor[Streamer]()):
 			content[kind] = map[string]any{"schema": s.of(route.response, false)}
 		}
 	}

@@ -103,6 +103,7 @@ type options struct {
 	timeout      time.Duration
 	optionalBody bool
 	produces     []string
+	answers      reflect.Type // what the JSON of a Streamer is
 	through      []Middleware
 }
 
@@ -119,6 +120,14 @@ func OptionalBody() Option { return func(o *options) { o.optionalBody = true } }
 // Produces names the media types that the route can answer with, for a request's
 // Accept (default application/json; a Streamer that names none is not checked).
 func Produces(types ...string) Option { return func(o *options) { o.produces = types } }
+
+// Answers says what a Streamer writes as JSON, for the description of the API, and
+// the other media types that it can write.
+func Answers[T any](others ...string) Option {
+	return func(o *options) {
+		o.produces, o.answers = append([]string{"application/json"}, others...), reflect.TypeFor[T]()
+	}
+}
 
 // Through wraps the route's endpoint in go-kit middleware, the first outermost.
 func Through(m ...Middleware) Option {

@@ -2,12 +2,10 @@ package indicators
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"io"
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,9 +17,9 @@ import (
 // on them.
 type Endpoints struct {
 	Fold       api.Endpoint[event.Event, struct{}]
-	Indicators api.Endpoint[struct{}, Catalogue]
-	Values     api.Endpoint[ValuesRequest, any] // Series, or valuesCSV
-	Summary    api.Endpoint[struct{}, Summary]
+	Indicators api.Endpoint[struct{}, output]      // a Catalogue
+	Values     api.Endpoint[ValuesRequest, output] // a Series
+	Summary    api.Endpoint[struct{}, output]      // a Summary
 	Facts      api.Endpoint[FactsQuery, factsAnswer]
 	Freshness  api.Endpoint[struct{}, Freshness]
 	Verify     api.Endpoint[struct{}, verifyAnswer]
@@ -32,23 +30,50 @@ type Endpoints struct {
 // ValuesRequest is a query with the format of its answer.
 type ValuesRequest struct {
 	ValuesQuery
-	Format string   `query:"format"` // "json" (default) or "csv"
-	Accept []string `header:"Accept"`
+	Format string   `query:"format"` // "json" (default), "csv", "xlsx", "sdmx-csv" or "sdmx-json"
+	Lang   string   `query:"lang"`   // of a workbook: "fr" (default) or "ar"
+	Accept []string `header:"Accept" json:"-"`
 }
 
-// Validate checks the format.
+// Validate checks the format and the language.
 func (r *ValuesRequest) Validate() error {
-	switch r.Format {
-	case "":
-		r.Format = "json"
-		if len(r.Accept) > 0 && strings.HasPrefix(r.Accept[0], "text/csv") {
-			r.Format = "csv"
-		}
-	case "json", "csv":
-	default:
-		return api.Invalid(api.Field{Path: "query.format", Code: "unknown", Reason: "json or csv expected"})
+	var err error
+	if r.Format, err = form(r.Format, r.Accept, formJSON, formCSV, formXLSX, formSDMXCSV, formSDMXJSON); err != nil {
+		return err
 	}
-	return nil
+	r.Lang, err = workbookLang(r.Lang)
+	return err
+}
+
+// form is the form that is asked for by name, or else by the first media type of
+// Accept that is one; the first offered by default.
+func form(name string, accept []string, offered ...string) (string, error) {
+	if name != "" {
+		if !slices.Contains(offered, name) {
+			return "", api.Invalid(api.Field{Path: "query.format", Code: "unknown", Reason: strings.Join(offered, ", ") + " expected"})
+		}
+		return name, nil
+	}
+	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		kind, _, _ := strings.Cut(strings.TrimSpace(part), ";")
+		for _, f := range offered {
+			if strings.TrimSpace(kind) == formTypes[f] {
+				return f, nil
+			}
+		}
+	}
+	return offered[0], nil
+}
+
+// workbookLang checks the language of a workbook.
+func workbookLang(lang string) (string, error) {
+	switch lang {
+	case "":
+		return "fr", nil
+	case "fr", "ar":
+		return lang, nil
+	}
+	return "", api.Invalid(api.Field{Path: "query.lang", Code: "unknown", Reason: "fr or ar expected"})
 }
 
 // NewEndpoints makes the endpoints of a service.
@@ -57,18 +82,11 @@ func NewEndpoints(s Service) Endpoints {
 		Fold: func(ctx context.Context, e event.Event) (struct{}, error) {
 			return struct{}{}, s.Fold(ctx, e)
 		},
-		Indicators: nothingAsked(s.Indicators),
-		Values: func(ctx context.Context, r ValuesRequest) (any, error) {
-			series, err := s.Values(ctx, r.ValuesQuery)
-			if err != nil {
-				return nil, err
-			}
-			if r.Format == "csv" {
-				return valuesCSV{series}, nil
-			}
-			return series, nil
+		Indicators: func(ctx context.Context, _ struct{}) (output, error) {
+			return catalogueOutput(ctx, s)
 		},
-		Summary: nothingAsked(s.Summary),
+		Values:  func(ctx context.Context, r ValuesRequest) (output, error) { return valuesOutput(ctx, s, r) },
+		Summary: func(ctx context.Context, _ struct{}) (output, error) { return summaryOutput(ctx, s) },
 		Facts: func(ctx context.Context, q FactsQuery) (factsAnswer, error) {
 			facts, err := s.Facts(ctx, q)
 			return factsAnswer{facts}, err
@@ -152,60 +170,4 @@ func (a verifyAnswer) Stream(w io.Writer) error {
 			return to.Encode(o.v)
 		}
 	}
-}
-
-// valuesCSV writes a series as CSV (RFC 4180, UTF-8, with a header): one line for
-// each figure; what is suppressed has no value.
-type valuesCSV struct{ series Series }
-
-// ContentType says that the first line is a header.
-func (valuesCSV) ContentType() string { return "text/csv; charset=utf-8; header=present" }
-
-// Stream writes the lines.
-func (a valuesCSV) Stream(w io.Writer) error {
-	to := csv.NewWriter(w)
-	to.UseCRLF = true
-	s := a.series
-	header := slices.Concat([]string{"indicator", "unit", "period"}, s.By, []string{"value", "suppressed"})
-	if s.Measure == MedianDays {
-		header = append(header, "p90", "count")
-	}
-	if err := to.Write(header); err != nil {
-		return err
-	}
-	for _, r := range s.Rows {
-		line := []string{plain(s.Code), plain(s.Unit), r.Period}
-		for _, name := range s.By {
-			line = append(line, plain(r.Dimensions[name]))
-		}
-		line = append(line, number(r.Value), strconv.FormatBool(r.Suppressed))
-		if s.Measure == MedianDays {
-			count := ""
-			if r.Count != nil {
-				count = strconv.Itoa(*r.Count)
-			}
-			line = append(line, number(r.P90), count)
-		}
-		if err := to.Write(line); err != nil {
-			return err
-		}
-	}
-	to.Flush()
-	return to.Error()
-}
-
-func number(v *float64) string {
-	if v == nil {
-		return ""
-	}
-	return strconv.FormatFloat(*v, 'f', -1, 64)
-}
-
-// plain keeps a spreadsheet from taking a text for a formula (CWE-1236): codes
-// come from events, and events from other systems.
-func plain(text string) string {
-	if text != "" && strings.ContainsAny(text[:1], "=+-@\t\r") {
-		return "'" + text
-	}
-	return text
 }

@@ -7,9 +7,9 @@ import (
 
 // mount adds the service's routes, each with the permission that it needs.
 func mount(r *api.Router, e Endpoints) {
-	api.Handle(r, "GET /api/indicators/indicators", access.IndicatorsRead, e.Indicators)
-	api.Handle(r, "GET /api/indicators/values", access.IndicatorsRead, e.Values, api.Produces("application/json", "text/csv"))
-	api.Handle(r, "GET /api/indicators/summary", access.IndicatorsRead, e.Summary)
+	api.Handle(r, "GET /api/indicators/indicators", access.IndicatorsRead, e.Indicators, api.Answers[Catalogue]())
+	api.Handle(r, "GET /api/indicators/values", access.IndicatorsRead, e.Values, api.Answers[Series](typeCSV, typeXLSX, typeSDMXCSV, typeSDMXData))
+	api.Handle(r, "GET /api/indicators/summary", access.IndicatorsRead, e.Summary, api.Answers[Summary]())
 	api.Handle(r, "GET /api/indicators/freshness", access.IndicatorsRead, e.Freshness)
 	api.Handle(r, "GET /api/indicators/facts", access.IndicatorsFacts, e.Facts, api.Produces("application/x-ndjson"))
 	mountPathways(r, e.Pathways)

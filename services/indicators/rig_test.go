@@ -110,9 +110,18 @@ func (r *rig) folded(n int) {
 // get asks as the principal and gives the status and the body.
 func (r *rig) get(p access.Principal, path string) (int, http.Header, string) {
 	r.t.Helper()
+	return r.getWith(p, path, "", "")
+}
+
+// getWith is get with a header.
+func (r *rig) getWith(p access.Principal, path, header, value string) (int, http.Header, string) {
+	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.base+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	if header != "" {
+		req.Header.Set(header, value)
 	}
 	if p.Role != "" {
 		token, err := r.issuer.Token(p, time.Minute)

@@ -2,12 +2,14 @@ package indicators
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"masar.local/pkg/access"
@@ -28,6 +30,9 @@ type Service interface {
 	Indicators(ctx context.Context) (Catalogue, error)
 	// Values gives the figures of one indicator.
 	Values(ctx context.Context, q ValuesQuery) (Series, error)
+	// Stamp gives a text that changes whenever the figures of the queries may, for
+	// whoever asks. It refuses what Values would.
+	Stamp(ctx context.Context, queries ...ValuesQuery) (string, error)
 	// Summary gives the present value of the main indicators.
 	Summary(ctx context.Context) (Summary, error)
 	// Facts gives the stored facts by id, as far as the principal's scope goes.
@@ -70,23 +75,35 @@ type ValuesQuery struct {
 	By    []string `query:"by"`
 	From  api.Date `query:"from"` // first local day, included
 	To    api.Date `query:"to"`   // last local day, included
+	// AsOf asks for the figures as they were known: at an instant (RFC 3339) or at
+	// the end of a local day; "": everything known.
+	AsOf string `query:"as_of"`
 }
 
 // Series are the figures of one indicator.
 type Series struct {
-	Code     string   `json:"code"`
-	Version  int      `json:"version"` // of the definition
-	LabelFR  string   `json:"label_fr"`
-	LabelAR  string   `json:"label_ar"`
-	LabelEN  string   `json:"label_en"`
-	Unit     string   `json:"unit"`
-	Measure  Measure  `json:"measure"`
-	Target   *Target  `json:"target"`
-	TimeZone string   `json:"time_zone"`
-	Grain    Grain    `json:"grain"`
-	By       []string `json:"by"`
-	From     api.Date `json:"from,omitzero"`
-	To       api.Date `json:"to,omitzero"`
+	Code    string  `json:"code"`
+	Version int     `json:"version"` // of the definition
+	LabelFR string  `json:"label_fr"`
+	LabelAR string  `json:"label_ar"`
+	LabelEN string  `json:"label_en"`
+	Unit    string  `json:"unit"`
+	Measure Measure `json:"measure"`
+	Target  *Target `json:"target"`
+	// TargetStatus says why there is no target.
+	TargetStatus string      `json:"target_status,omitempty"`
+	Baseline     *Target     `json:"baseline,omitempty"`
+	Milestones   []Milestone `json:"milestones,omitempty"`
+	TimeZone     string      `json:"time_zone"`
+	Grain        Grain       `json:"grain"`
+	By           []string    `json:"by"`
+	From         api.Date    `json:"from,omitzero"`
+	To           api.Date    `json:"to,omitzero"`
+	// First and Last are the first and the last local day of the periods.
+	First api.Date `json:"first,omitzero"`
+	Last  api.Date `json:"last,omitzero"`
+	// AsOf is when the figures were known so; none: now.
+	AsOf time.Time `json:"as_of,omitzero"`
 	// Scope is what the figures are restricted to, as the principal is: codes by
 	// dimension.
 	Scope map[string][]string `json:"scope,omitempty"`
@@ -101,16 +118,21 @@ type Series struct {
 	// Totals are the figures without a cut. Where they are not the sum of the
 	// rows (a person in two schemes, a median), they are right and the sum is not.
 	Totals []Row `json:"totals,omitempty"`
+	// Labels are what the codes of the rows are called, by dimension.
+	Labels map[string]map[string]Label `json:"labels,omitempty"`
 }
 
 // Row is one figure.
 type Row struct {
 	Period     string            `json:"period"`
 	Dimensions map[string]string `json:"dimensions,omitempty"`
-	Value      *float64          `json:"value"`                // null when suppressed
-	P90        *float64          `json:"p90,omitempty"`        // 90th percentile, of a median
-	Count      *int              `json:"count,omitempty"`      // how many stays a median is of
-	Suppressed bool              `json:"suppressed,omitempty"` // hidden: too few people, or it would give another one away
+	Value      *float64          `json:"value"`           // null when suppressed
+	P90        *float64          `json:"p90,omitempty"`   // 90th percentile, of a median
+	Count      *int              `json:"count,omitempty"` // how many stays a median is of
+	// Numerator and Denominator are what a ratio is made of.
+	Numerator   *float64 `json:"numerator,omitempty"`
+	Denominator *float64 `json:"denominator,omitempty"`
+	Suppressed  bool     `json:"suppressed,omitempty"` // hidden: too few people, or it would give another one away
 }
 
 // Summary is the present value of the main indicators.
@@ -193,6 +215,9 @@ type service struct {
 	log       *slog.Logger
 
 	pathwayCache trackCache
+
+	hashOnce sync.Once // definitionsHash
+	hash     string
 }
 
 var _ Service = (*service)(nil)
@@ -268,6 +293,11 @@ func (s *service) check(q ValuesQuery) (*Definition, error) {
 	if !q.From.IsZero() && !q.To.IsZero() && q.To.Before(q.From.Time) {
 		faults = append(faults, api.Field{Path: "query.to", Code: "range", Reason: "a day not before from expected"})
 	}
+	if _, err := readAsOf(q.AsOf); err != nil {
+		if f := (api.Field{}); errors.As(err, &f) {
+			faults = append(faults, f)
+		}
+	}
 	if len(faults) > 0 {
 		return nil, api.Invalid(faults...)
 	}
@@ -283,18 +313,30 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 		return Series{}, err
 	}
 	p := access.From(ctx)
+	asOf, _ := readAsOf(q.AsOf) // checked above
 	query := Query{Grain: q.Grain, By: q.By, From: q.From.String(), To: q.To.String(), Today: s.today(), Only: scope(p, d)}
+	known := s.knownTo(d)
+	if !asOf.IsZero() {
+		// As it was seen then: what was still to come was not a period yet.
+		query = asOfQuery(query, asOf)
+		query.Today = min(query.Today, localDay(asOf.UnixMilli()))
+		if known.After(asOf) {
+			known = asOf
+		}
+	}
 	out := Series{
 		Code: d.Code, Version: d.Version, LabelFR: d.LabelFR, LabelAR: d.LabelAR, LabelEN: d.LabelEN,
-		Unit: d.Unit, Measure: d.Measure, Target: d.Target, TimeZone: Zone,
+		Unit: d.Unit, Measure: d.Measure, Target: d.Target, TargetStatus: d.TargetStatus, Baseline: d.Baseline, Milestones: d.Milestones, TimeZone: Zone,
 		Grain: q.Grain, By: append([]string{}, q.By...), From: q.From, To: q.To,
-		Scope: query.Only, SmallCell: s.least(p, d), KnownTo: s.knownTo(d),
+		Scope: query.Only, SmallCell: s.least(p, d), KnownTo: known, AsOf: asOf,
 	}
 	view := s.columns.View()
 	if spans, err := view.periods(d, query); err != nil {
 		return Series{}, err
 	} else if len(spans) > mostPeriods {
 		return Series{}, tooMuch("%d periods", len(spans))
+	} else if len(spans) > 0 {
+		out.First, out.Last = localDate(spans[0].start), localDate(spans[len(spans)-1].end-1)
 	}
 	totals := query
 	totals.By = nil
@@ -320,7 +362,14 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 			break // the rows are the totals
 		}
 	}
+	out.Labels = labelsOf(out.By, out.Rows)
 	return out, nil
+}
+
+// localDate is the local day of an instant in Unix milliseconds.
+func localDate(ms int64) api.Date {
+	t := time.UnixMilli(ms).In(tunis)
+	return api.NewDate(t.Year(), t.Month(), t.Day())
 }
 
 func tooMuch(format string, args ...any) error {

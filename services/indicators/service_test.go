@@ -273,11 +273,11 @@ func TestCSV(t *testing.T) {
 	if status != http.StatusOK || header.Get("Content-Type") != "text/csv; charset=utf-8; header=present" {
 		t.Fatalf("%d %s", status, header.Get("Content-Type"))
 	}
-	want := "indicator,unit,period,scheme,sex,value,suppressed\r\n" +
-		"people_followed,people,2026-01,agri,F,1,false\r\n" +
-		"people_followed,people,2026-01,agri,M,1,false\r\n" +
-		"people_followed,people,2026-02,soin,F,1,false\r\n" +
-		"people_followed,people,2026-03,soin,F,1,false\r\n"
+	want := "indicator,unit,period,scheme,sex,value,suppressed,scheme_label_fr,scheme_label_ar,sex_label_fr,sex_label_ar,definition_version,as_of\r\n" +
+		"people_followed,people,2026-01,agri,F,1,false,Travail saisonnier agricole,العمل الفلاحي الموسمي,Femmes,إناث,1,\r\n" +
+		"people_followed,people,2026-01,agri,M,1,false,Travail saisonnier agricole,العمل الفلاحي الموسمي,Hommes,ذكور,1,\r\n" +
+		"people_followed,people,2026-02,soin,F,1,false,Soin et accompagnement,الرعاية والمرافقة,Femmes,إناث,1,\r\n" +
+		"people_followed,people,2026-03,soin,F,1,false,Soin et accompagnement,الرعاية والمرافقة,Femmes,إناث,1,\r\n"
 	if body != want {
 		t.Errorf("got\n%q\nwant\n%q", body, want)
 	}
@@ -286,7 +286,7 @@ func TestCSV(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(rows[1], "|"); got != "stage_days|days|all|P02||true||" {
+	if got := strings.Join(rows[1], "|"); got != "stage_days|days|all|P02||true|||Inscription|التسجيل|1|" {
 		t.Errorf("a hidden median: %s", got)
 	}
 	_, _, body = r.get(as(access.Statistician), "/api/indicators/values?code=messages_sent&by=template&format=csv")
@@ -316,8 +316,11 @@ func TestWrongQuestions(t *testing.T) {
 		"/api/indicators/values?code=people_followed&from=2026-02-02&to=2026-02-01": {422, "not before from"},
 		"/api/indicators/values?code=people_followed&from=1999-01-01":               {422, "2000"},
 		"/api/indicators/values?code=people_followed&grain=day&from=2001-01-01":     {422, "too many"},
-		"/api/indicators/values?code=people_followed&format=xls":                    {422, "json or csv"},
+		"/api/indicators/values?code=people_followed&format=xls":                    {422, "json, csv, xlsx"},
 		"/api/indicators/values?code=people_followed&colour=red":                    {422, "unknown parameter"},
+		"/api/indicators/values?code=people_followed&as_of=yesterday":               {422, "2026-03-31"},
+		"/api/indicators/values?code=people_followed&as_of=1999-12-31":              {422, "as_of"},
+		"/api/indicators/values?code=people_followed&format=xlsx&lang=de":           {422, "fr or ar"},
 		"/api/indicators/facts?limit=-1":                                            {422, "from 0"},
 		"/api/indicators/nothing":                                                   {404, "nothing at this address"},
 	} {
