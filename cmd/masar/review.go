@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -187,11 +188,11 @@ func (c reviewDiffCmd) Run(ctx context.Context) error {
 }
 
 func printDifferences(out io.Writer, d indicators.ReviewDifferences) error {
-	against, column := "les chiffres actuels", "Actuel"
+	against, column := "aux chiffres actuels", "Actuel"
 	if d.Against != nil {
-		against, column = d.Against.Name, d.Against.Name
+		against, column = "à "+d.Against.Name, d.Against.Name
 	}
-	fmt.Fprintf(out, "Revue %s comparée à %s : %d chiffres comparés, %d différents, %d masqués (trop peu de personnes).\n",
+	fmt.Fprintf(out, "Revue %s comparée %s : %d chiffres comparés, %d différents, %d masqués (trop peu de personnes).\n",
 		d.Review.Name, against, d.Compared, d.Different, d.Hidden)
 	if len(d.Indicators) == 0 {
 		return nil
@@ -294,10 +295,19 @@ func cut(by, codes []string) string {
 	}
 	var parts []string
 	for i := range by {
-		parts = append(parts, by[i]+"="+codes[i])
+		parts = append(parts, cmp.Or(dimensionsFR()[by[i]], by[i])+" "+codes[i])
 	}
 	return strings.Join(parts, ", ")
 }
+
+// dimensionsFR are the dimensions' names by code.
+var dimensionsFR = sync.OnceValue(func() map[string]string {
+	names := map[string]string{}
+	for _, d := range indicators.Dimensions() {
+		names[d.Code] = d.LabelFR
+	}
+	return names
+})
 
 // french writes a number as French readers do: 1 234,5.
 func french(v *float64) string {
@@ -346,7 +356,7 @@ func explained(err error) error {
 // unitsFR are the units of the indicators for French readers.
 var unitsFR = map[string]string{
 	"people": "personnes", "days": "jours", "offers": "offres", "posts": "postes", "decisions": "décisions",
-	"messages": "messages", "pathways": "parcours", "employers": "employeurs", "share": "part",
+	"messages": "messages", "pathways": "parcours", "employers": "employeurs", "share": "part", "per person": "par personne", "campaigns": "campagnes", "contracts": "contrats",
 }
 
 func unit(code string) string { return cmp.Or(unitsFR[code], code) }

@@ -243,7 +243,9 @@ func (s *service) Lineage(ctx context.Context, q LineageQuery) (Lineage, error) 
 		out.Recomputed = &f
 	}
 	for _, f := range facts[:end-start] {
-		out.Items = append(out.Items, lineageFact(f, key.of(p.Subject)))
+		item := lineageFact(f, key.of(p.Subject))
+		item.Part = s.partOf(d, &f)
+		out.Items = append(out.Items, item)
 	}
 	if end < len(ids) {
 		out.Next = ids[end-1]
@@ -264,6 +266,21 @@ func figureAt(d *Definition, cells []Cell, by, codes []string) FrozenFigure {
 		}
 	}
 	return s.cell(place).figure()
+}
+
+// partOf says of which part of a ratio the fact is, "" of any other figure.
+func (s *service) partOf(d *Definition, f *Fact) string {
+	if d.Measure != Ratio {
+		return ""
+	}
+	above, below := matches(s.dims, f, d.Numerator.Facts), matches(s.dims, f, d.Denominator.Facts)
+	switch {
+	case above && below:
+		return "both"
+	case above:
+		return "numerator"
+	}
+	return "denominator"
 }
 
 func lineageFact(f Fact, pseudonym func(kind, id string) string) LineageFact {

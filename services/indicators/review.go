@@ -367,6 +367,9 @@ func frozen(d *Definition, by []string, c Cell) FrozenCell {
 	if d.Measure == MedianDays {
 		f.P90 = &c.P90
 	}
+	if d.Measure == Ratio {
+		f.Numerator, f.Denominator = &c.Numerator, &c.Denominator
+	}
 	return f
 }
 
