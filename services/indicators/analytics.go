@@ -609,6 +609,7 @@ func (t *tracks) table(q PathwayQuery, by []string, scope map[string][]string) (
 	if len(out.cells) > mostGroups {
 		return nil, tooMuch("%d groups of pathways", len(out.cells))
 	}
+	out.sort()
 	return out, nil
 }
 
@@ -630,7 +631,29 @@ func (t *tracks) keeper(only map[string][]string) func(*track) bool {
 	}
 }
 
-// order is the order in which groups are shown: by cohort, then by codes.
+// sort puts the cells in the order in which they are shown, by cohort, then by
+// codes, whatever came first: the same table must always hide the same.
+func (t *table) sort() {
+	order := make([]int, len(t.cells))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(t.cells[a].cohort, t.cells[b].cohort), slices.Compare(t.cells[a].codes, t.cells[b].codes))
+	})
+	cells, place := make([]*cell, len(order)), make([]int32, len(order))
+	for i, was := range order {
+		cells[i], place[was] = t.cells[was], int32(i)
+	}
+	t.cells = cells
+	for i, was := range t.of {
+		if was != noRow {
+			t.of[i] = place[was]
+		}
+	}
+}
+
+// order lists the cells that are shown.
 func (t *table) order() []int {
 	shown := []int{}
 	for i, c := range t.cells {
@@ -638,9 +661,6 @@ func (t *table) order() []int {
 			shown = append(shown, i)
 		}
 	}
-	slices.SortFunc(shown, func(a, b int) int {
-		return cmp.Or(cmp.Compare(t.cells[a].cohort, t.cells[b].cohort), slices.Compare(t.cells[a].codes, t.cells[b].codes))
-	})
 	return shown
 }
 

@@ -33,7 +33,7 @@ func (g *guard) add(people int, forced bool, lines ...string) int {
 	n := len(g.people)
 	g.people = append(g.people, people)
 	g.hidden = append(g.hidden, g.least > 0 && (forced || people > 0 && people < g.least))
-	if g.least == 0 || people == 0 {
+	if g.least == 0 {
 		return n
 	}
 	for _, name := range lines {
@@ -57,8 +57,8 @@ func (g *guard) solve() *guard {
 				switch {
 				case g.hidden[i]:
 					count, people = count+1, people+g.people[i]
-				case next < 0 || g.people[i] < g.people[next]:
-					next = i
+				case next < 0 || g.people[next] == 0 || g.people[i] > 0 && g.people[i] < g.people[next]:
+					next = i // the smallest; nobody only where there is no other
 				}
 			}
 			if count > 0 && (count == 1 || people < g.least) && next >= 0 {
