@@ -56,7 +56,7 @@ type Budget struct {
 }
 
 // BudgetGroup is the state of a budget in one group. A delay is of a person who
-// entered From. It is good once To is entered within the days, and late from the day
+// entered From. It is good once To, or a stage after it, is entered within the days, and late from the day
 // on by which it was not, whatever comes then. Who exited before that day is neither,
 // and counted apart; so is who waits and is not late yet.
 type BudgetGroup struct {
@@ -172,7 +172,7 @@ func (c *spending) add(person uint32, since, until uint32, how uint8, limit uint
 // spend adds up one budget in every cell.
 func (t *table) spend(b DelayBudget) []spending {
 	all := make([]spending, len(t.cells))
-	from, to, limit := t.stageNumber(b.From), t.stageNumber(b.To), uint32(*b.Days)*secondsOfDay
+	between, limit := t.endsOf(b.From, b.To), uint32(*b.Days)*secondsOfDay
 	var buffer []stay
 	for i := range t.list {
 		if t.of[i] == noRow {
@@ -182,7 +182,7 @@ func (t *table) spend(b DelayBudget) []spending {
 		if b.Scheme != "" && t.versions[tr.version].scheme != b.Scheme {
 			continue
 		}
-		buffer = t.delaysIn(tr, from, to, buffer)
+		buffer = t.delaysIn(tr, &between[tr.version], buffer)
 		for _, d := range buffer {
 			if d.how == stayBroken {
 				continue
@@ -443,7 +443,7 @@ func (s *service) Late(ctx context.Context, q LateQuery) (api.Page[Due], error) 
 		return none, err
 	}
 	scope, filters := t.keeper(pathwayScope(access.From(ctx))), t.keeper(q.filters())
-	from, to, limit := t.stageNumber(b.From), t.stageNumber(b.To), uint32(*b.Days)*secondsOfDay
+	between, limit := t.endsOf(b.From, b.To), uint32(*b.Days)*secondsOfDay
 	var hits []dueAt
 	var buffer []stay
 	for i := range t.list {
@@ -452,7 +452,7 @@ func (s *service) Late(ctx context.Context, q LateQuery) (api.Page[Due], error) 
 		if tr.opened == 0 || b.Scheme != "" && t.versions[tr.version].scheme != b.Scheme || !scope(tr) || !filters(tr) {
 			continue
 		}
-		buffer = t.delaysIn(tr, from, to, buffer)
+		buffer = t.delaysIn(tr, &between[tr.version], buffer)
 		if len(buffer) == 0 {
 			continue
 		}
@@ -524,12 +524,12 @@ func publishBudgets(s *service, meter metric.Meter) error {
 		return nil
 	}
 	remaining, err := meter.Float64ObservableGauge(telemetry.KPIPrefix+"delay_budget_remaining",
-		metric.WithDescription("Part of the delay budget that is left, below 0 when it is overspent"), metric.WithUnit("1"))
+		metric.WithDescription("Part of the delay budget that is left, below 0 when it is overspent"), metric.WithUnit("{share}"))
 	if err != nil {
 		return fmt.Errorf("metric delay_budget_remaining: %w", err)
 	}
 	burn, err := meter.Float64ObservableGauge(telemetry.KPIPrefix+"delay_budget_burn_rate",
-		metric.WithDescription("How many times faster than it may the delay budget is spent"), metric.WithUnit("1"))
+		metric.WithDescription("How many times faster than it may the delay budget is spent"), metric.WithUnit("{times}"))
 	if err != nil {
 		return fmt.Errorf("metric delay_budget_burn_rate: %w", err)
 	}

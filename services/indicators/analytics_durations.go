@@ -50,7 +50,7 @@ type DurationsGroup struct {
 // Duration tells of one stage, or of one delay. A stay begins when the stage is
 // entered and ends when another is entered or the pathway is completed; a delay
 // begins when the first stage is entered, unless it is running, and ends when the
-// second is. What ends otherwise is an exit; what has not ended waits.
+// second is, or one that comes after it. What ends otherwise is an exit; what has not ended waits.
 type Duration struct {
 	StageLabel
 	// To is the stage that ends a delay; absent of a stay.
@@ -140,10 +140,42 @@ func (t *tracks) staysIn(tr *track, p *plan, into []stay) []stay {
 	return into
 }
 
+// ends are the two ends of a delay, as moves of one scheme have them.
+type ends struct {
+	from, to uint8
+	// past are the places beyond the second stage, known ones only: who skipped it is
+	// past it all the same. None when the second stage comes before the first.
+	past, known int
+	plan        *plan
+}
+
+// endsOf gives the ends of a delay for every version of every scheme.
+func (t *tracks) endsOf(from, to string) []ends {
+	all := make([]ends, len(t.versions))
+	for i, v := range t.versions {
+		p := t.plans[v.scheme]
+		e := ends{from: t.stageNumber(from), to: t.stageNumber(to), past: noPlace, plan: p}
+		at := func(code string) int {
+			return slices.IndexFunc(p.stages[:p.known], func(l StageLabel) bool { return l.Stage == code })
+		}
+		if first, second := at(from), at(to); first >= 0 && second > first {
+			e.past, e.known = second, p.known
+		}
+		all[i] = e
+	}
+	return all
+}
+
+// reached says whether the move ends the delay.
+func (e *ends) reached(m move) bool {
+	place := int(e.plan.place[m.stage])
+	return m.stage == e.to || place > e.past && place < e.known
+}
+
 // delaysIn gives every delay of a pathway from one stage to another. A delay that is
 // running when its first stage is entered again goes on: who is sent back has waited
 // since the beginning.
-func (t *tracks) delaysIn(tr *track, from, to uint8, into []stay) []stay {
+func (t *tracks) delaysIn(tr *track, e *ends, into []stay) []stay {
 	into = into[:0]
 	running, since := false, uint32(0)
 	end := func(when uint32, how uint8) {
@@ -159,9 +191,9 @@ func (t *tracks) delaysIn(tr *track, from, to uint8, into []stay) []stay {
 	}
 	for _, m := range t.of(tr) {
 		switch {
-		case m.enters() && m.stage == to:
+		case m.enters() && running && e.reached(m):
 			end(m.at, stayWent)
-		case m.enters() && m.stage == from && !running:
+		case m.enters() && m.stage == e.from && !running:
 			running, since = true, m.at
 		case !m.enters():
 			end(m.at, stayExited)
@@ -206,14 +238,14 @@ func (t *table) durations(from, to string) [][]held {
 		}
 	}
 	var buffer []stay
-	first, second := t.stageNumber(from), t.stageNumber(to)
+	between := t.endsOf(from, to)
 	for i := range t.list {
 		if t.of[i] == noRow {
 			continue
 		}
 		tr := &t.list[i]
 		if from != "" {
-			buffer = t.delaysIn(tr, first, second, buffer)
+			buffer = t.delaysIn(tr, &between[tr.version], buffer)
 		} else {
 			buffer = t.staysIn(tr, t.cells[t.of[i]].plan, buffer)
 		}

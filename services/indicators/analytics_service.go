@@ -196,7 +196,7 @@ func (v *view) journeysOf(time.Time) iter.Seq[journey] {
 			})
 			first := own[0]
 			j := journey{
-				Pathway: v.id[first], Person: strconv.Itoa(int(v.person[first])), Scheme: code("scheme", first), SchemeVersion: cmp.Or(code("scheme_version", first), "1"),
+				Pathway: v.subjectIDs[v.subject[first]], Person: strconv.Itoa(int(v.person[first])), Scheme: code("scheme", first), SchemeVersion: cmp.Or(code("scheme_version", first), "1"),
 				Codes: map[string]string{},
 			}
 			for name := range codePlaces {

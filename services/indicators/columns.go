@@ -60,17 +60,18 @@ func (d *dictionary) number(text string) uint32 {
 
 // view is the facts as they stood at one moment. Nobody writes to it.
 type view struct {
-	id       []string
-	kind     []uint8
-	subject  []uint32
-	person   []uint32 // 0: nobody
-	seq      []int64
-	occurred []int64 // Unix milliseconds
-	codes    map[string][]uint32
-	numbers  map[string][]int64
-	texts    map[string][]string // the dictionaries of codes
-	subjects int                 // how many there are
-	order    []uint32            // rows by occurred, then by row
+	id         []string
+	kind       []uint8
+	subject    []uint32
+	person     []uint32 // 0: nobody
+	seq        []int64
+	occurred   []int64 // Unix milliseconds
+	codes      map[string][]uint32
+	numbers    map[string][]int64
+	texts      map[string][]string // the dictionaries of codes
+	subjects   int                 // how many there are
+	subjectIDs []string            // by number
+	order      []uint32            // rows by occurred, then by row
 }
 
 // kindNumber gives each kind its place in kinds().
@@ -201,7 +202,7 @@ func (c *Columns) View() *view {
 	for _, name := range numbers {
 		v.numbers[name] = c.facts.numbers[name]
 	}
-	v.subjects = len(c.subjects.texts)
+	v.subjects, v.subjectIDs = len(c.subjects.texts), c.subjects.texts
 	c.last = &v
 	return &v
 }
