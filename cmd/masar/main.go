@@ -16,19 +16,20 @@ import (
 
 // cli is the command line; each field is one command, in a file of its name.
 type cli struct {
-	Up        upCmd        `cmd:"" help:"Run the whole platform on this machine."`
-	Token     tokenCmd     `cmd:"" help:"Print an access token of the local identity."`
-	Import    importCmd    `cmd:"" help:"Import offers or candidates from a file."`
-	Publish   publishCmd   `cmd:"" help:"Publish the lines of a file to a Kafka topic."`
-	Tail      tailCmd      `cmd:"" help:"Print the messages of a Kafka topic as they come."`
-	Verify    verifyCmd    `cmd:"" help:"Recount every indicator and compare; exit 1 on any difference."`
-	Review    reviewCmd    `cmd:"" help:"Freeze the figures of a period for a steering committee; show what was frozen, and what has changed since."`
-	Matching  matchingCmd  `cmd:"" help:"Solve an allocation from a file; make an old shortlist or campaign again."`
-	Republish republishCmd `cmd:"" help:"Publish the events of the services' journals again."`
-	Demo      demoCmd      `cmd:"" help:"Load a synthetic cohort with months of history."`
-	Doctor    doctorCmd    `cmd:"" help:"Check this machine and the running platform."`
-	OpenAPI   openAPICmd   `cmd:"" name:"openapi" help:"Print what the services offer over HTTP, as OpenAPI 3.1."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Up         upCmd         `cmd:"" help:"Run the whole platform on this machine."`
+	Token      tokenCmd      `cmd:"" help:"Print an access token of the local identity."`
+	Import     importCmd     `cmd:"" help:"Import offers or candidates from a file."`
+	Publish    publishCmd    `cmd:"" help:"Publish the lines of a file to a Kafka topic."`
+	Tail       tailCmd       `cmd:"" help:"Print the messages of a Kafka topic as they come."`
+	Verify     verifyCmd     `cmd:"" help:"Recount every indicator and compare; exit 1 on any difference."`
+	Review     reviewCmd     `cmd:"" help:"Freeze the figures of a period for a steering committee; show what was frozen, and what has changed since."`
+	Matching   matchingCmd   `cmd:"" help:"Solve an allocation from a file; make an old shortlist or campaign again."`
+	Indicators indicatorsCmd `cmd:"" help:"Check the definitions of indicators; print their document; see what a change of one would change."`
+	Republish  republishCmd  `cmd:"" help:"Publish the events of the services' journals again."`
+	Demo       demoCmd       `cmd:"" help:"Load a synthetic cohort with months of history."`
+	Doctor     doctorCmd     `cmd:"" help:"Check this machine and the running platform."`
+	OpenAPI    openAPICmd    `cmd:"" name:"openapi" help:"Print what the services offer over HTTP, as OpenAPI 3.1."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 func main() {

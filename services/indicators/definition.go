@@ -15,7 +15,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-//go:embed definitions/*.yaml
+//go:embed definitions/*.yaml definitions/definitions.lock
 var definitionFiles embed.FS
 
 // Measure is how facts become a figure.

@@ -205,7 +205,7 @@ func figureText(d *Definition, figure any) (string, error) {
 		return noFigure, nil
 	}
 	text := strings.Join(strings.Fields(fmt.Sprint(figure)), " ")
-	form := "%v"
+	var form string
 	var x, y float64
 	var n int
 	var err error
@@ -218,8 +218,9 @@ func figureText(d *Definition, figure any) (string, error) {
 		_, err = fmt.Sscanf(text, "%g (p90 %g, n %d)", &x, &y, &n)
 	default:
 		form = "a number"
-		x, err = strconv.ParseFloat(text, 64)
-		text = strconv.FormatFloat(x, 'f', -1, 64)
+		if x, err = strconv.ParseFloat(text, 64); err == nil {
+			text = strconv.FormatFloat(x, 'f', -1, 64)
+		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("%q is not %s", clip(text), form)

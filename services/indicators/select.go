@@ -46,6 +46,7 @@ type Selector struct {
 	at    string // where it is written in its file: "line 12", "" when not in a file
 	names []string
 	kinds []Kind
+	tree  celast.Expr
 	run   cel.Program
 }
 
@@ -112,7 +113,7 @@ func (s *Selector) compile(dims []Dimension) error {
 	if err := errors.Join(r.faults...); err != nil {
 		return err
 	}
-	s.names = slices.Sorted(maps.Keys(r.names))
+	s.names, s.tree = slices.Sorted(maps.Keys(r.names)), tree.NativeRep().Expr()
 	if s.plain, err = cel.AstToString(tree); err != nil {
 		return fmt.Errorf("selector: %w", err)
 	}
