@@ -19,7 +19,9 @@ type Endpoints struct {
 	Fold       api.Endpoint[event.Event, struct{}]
 	Indicators api.Endpoint[struct{}, output]      // a Catalogue
 	Values     api.Endpoint[ValuesRequest, output] // a Series
-	Summary    api.Endpoint[struct{}, output]      // a Summary
+	SDMX       api.Endpoint[sdmxRequest, output]
+	Structure  api.Endpoint[struct{}, output]
+	Summary    api.Endpoint[struct{}, output] // a Summary
 	Facts      api.Endpoint[FactsQuery, factsAnswer]
 	Freshness  api.Endpoint[struct{}, Freshness]
 	Verify     api.Endpoint[struct{}, verifyAnswer]
@@ -85,8 +87,10 @@ func NewEndpoints(s Service) Endpoints {
 		Indicators: func(ctx context.Context, _ struct{}) (output, error) {
 			return catalogueOutput(ctx, s)
 		},
-		Values:  func(ctx context.Context, r ValuesRequest) (output, error) { return valuesOutput(ctx, s, r) },
-		Summary: func(ctx context.Context, _ struct{}) (output, error) { return summaryOutput(ctx, s) },
+		Values:    func(ctx context.Context, r ValuesRequest) (output, error) { return valuesOutput(ctx, s, r) },
+		SDMX:      func(ctx context.Context, r sdmxRequest) (output, error) { return sdmxOutput(ctx, s, r) },
+		Structure: func(ctx context.Context, _ struct{}) (output, error) { return sdmxStructureOutput(ctx, s) },
+		Summary:   func(ctx context.Context, _ struct{}) (output, error) { return summaryOutput(ctx, s) },
 		Facts: func(ctx context.Context, q FactsQuery) (factsAnswer, error) {
 			facts, err := s.Facts(ctx, q)
 			return factsAnswer{facts}, err

@@ -9,6 +9,8 @@ import (
 func mount(r *api.Router, e Endpoints) {
 	api.Handle(r, "GET /api/indicators/indicators", access.IndicatorsRead, e.Indicators, api.Answers[Catalogue]())
 	api.Handle(r, "GET /api/indicators/values", access.IndicatorsRead, e.Values, api.Answers[Series](typeCSV, typeXLSX, typeSDMXCSV, typeSDMXData))
+	api.Handle(r, "GET /api/indicators/sdmx/data", access.IndicatorsRead, e.SDMX, api.Produces(typeSDMXCSV, typeSDMXData))
+	api.Handle(r, "GET /api/indicators/sdmx/structure", access.IndicatorsRead, e.Structure, api.Produces(typeSDMXStructure))
 	api.Handle(r, "GET /api/indicators/summary", access.IndicatorsRead, e.Summary, api.Answers[Summary]())
 	api.Handle(r, "GET /api/indicators/freshness", access.IndicatorsRead, e.Freshness)
 	api.Handle(r, "GET /api/indicators/facts", access.IndicatorsFacts, e.Facts, api.Produces("application/x-ndjson"))

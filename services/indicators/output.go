@@ -224,6 +224,16 @@ func valuesOutput(ctx context.Context, s Service, r ValuesRequest) (output, erro
 	switch r.Format {
 	case formCSV:
 		out.kind, form = "text/csv; charset=utf-8; header=present", valuesCSV
+	case formSDMXCSV, formSDMXJSON:
+		out.kind = sdmxTypes[r.Format]
+		out.write = func(w io.Writer) error {
+			m, err := s.SDMX(ctx, r.ValuesQuery)
+			if err != nil {
+				return err
+			}
+			return m.write(w, r.Format)
+		}
+		return out, nil
 	default:
 		form = func(w io.Writer, s Series) error { return writeJSON(w, s) }
 	}

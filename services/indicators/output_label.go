@@ -71,6 +71,14 @@ var ownLabels = map[string]map[string]Label{
 		"SAI": {"Contrat saisonnier", "عقد موسمي", "Seasonal contract"},
 		"MIS": {"Mission d'intérim", "عمل وقتي", "Temporary agency work"},
 	},
+	"closing": {
+		"filled": {"Pourvue", "تم شغلها", "Filled"}, "withdrawn": {"Retirée", "تم سحبها", "Withdrawn"}, "expired": {"Expirée", "انتهت صلوحيتها", "Expired"},
+	},
+	"failure": {
+		"no_consent": {"Sans consentement", "دون موافقة", "No consent"}, "no_contact": {"Sans contact", "دون وسيلة اتصال", "No contact"},
+		"refused": {"Refusé par le transporteur", "رفضه الناقل", "Refused by the carrier"}, "expired": {"Délai dépassé", "انقضى الأجل", "Expired"},
+	},
+	"status":   {"active": {"Actif", "نشط", "Active"}, "suspended": {"Suspendu", "موقوف", "Suspended"}},
 	"language": {"fr": {"Français", "الفرنسية", "French"}, "ar": {"Arabe", "العربية", "Arabic"}},
 	"channel":  {"smtp": {"Courriel", "البريد الإلكتروني", "E-mail"}, "mailbox": {"Boîte locale", "صندوق محلي", "Local mailbox"}},
 }
@@ -170,6 +178,8 @@ var unitLabels = map[string]Label{
 	"days": {"jours", "أيام", "days"}, "offers": {"offres", "عروض", "offers"}, "posts": {"postes", "مواطن شغل", "posts"},
 	"pathways": {"parcours", "مسارات", "pathways"}, "decisions": {"décisions", "قرارات", "decisions"},
 	"messages": {"messages", "رسائل", "messages"}, "share": {"part", "نسبة", "share"},
+	"campaigns": {"campagnes", "حملات", "campaigns"}, "contracts": {"contrats", "عقود", "contracts"},
+	"per person": {"par personne", "لكل شخص", "per person"},
 }
 
 // unitLabel is what a unit is called; one that is not listed, by itself.

@@ -33,6 +33,9 @@ type Service interface {
 	// Stamp gives a text that changes whenever the figures of the queries may, for
 	// whoever asks. It refuses what Values would.
 	Stamp(ctx context.Context, queries ...ValuesQuery) (string, error)
+	// SDMX gives the figures of queries for SDMX, SDMXStructure what they are made of.
+	SDMX(ctx context.Context, queries ...ValuesQuery) (*sdmxMessage, error)
+	SDMXStructure(ctx context.Context) (sdmxStructureMessage, error)
 	// Summary gives the present value of the main indicators.
 	Summary(ctx context.Context) (Summary, error)
 	// Facts gives the stored facts by id, as far as the principal's scope goes.
@@ -390,6 +393,9 @@ func rows(d *Definition, by []string, cells []Cell, hidden []bool) []Row {
 			r.Value = &cells[i].Value
 			if d.Measure == MedianDays {
 				r.P90, r.Count = &cells[i].P90, &cells[i].N
+			}
+			if d.Measure == Ratio {
+				r.Numerator, r.Denominator = &cells[i].Numerator, &cells[i].Denominator
 			}
 		}
 		out[i] = r
