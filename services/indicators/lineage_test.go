@@ -1,7 +1,9 @@
 package indicators
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"masar.local/pkg/access"
+	"masar.local/pkg/telemetry"
 )
 
 // lineage asks for every page of a figure's facts and gives the first page with
@@ -130,5 +133,44 @@ func TestLineageNamesNobody(t *testing.T) {
 		if status, _, body := r.get(ada, "/api/indicators/lineage?"+wrong); status != http.StatusUnprocessableEntity && status != http.StatusNotFound {
 			t.Errorf("%s: %d %s", wrong, status, body)
 		}
+	}
+}
+
+// TestLineageLeavesALine: every reading of facts is in the log, with what was read
+// and a pseudonym of who read, and without anybody's id.
+func TestLineageLeavesALine(t *testing.T) {
+	var log bytes.Buffer
+	e := openStore(t)
+	s := reviewer(t, e, inApril(t))
+	s.log = slog.New(telemetry.Redact(slog.NewJSONHandler(&log, nil)))
+	for _, ev := range year(t).events {
+		if err := s.Fold(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ada := access.Principal{Subject: "ada-4711", Role: access.Statistician}
+	got, err := s.Lineage(bg(t, ada), LineageQuery{Code: "people_followed", Grain: Month, Period: "2026-01", By: []string{"sex"}, Codes: []string{"F"}, Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"role":"statistician"`, `"indicator":"people_followed"`, `"period":"2026-01"`, `"by":"sex"`, `"facts":1`, `"reader":"r-`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %s in %s", want, log.String())
+		}
+	}
+	if strings.Contains(log.String(), "ada") || strings.Contains(log.String(), "amel") || strings.Contains(log.String(), telemetry.Masked) {
+		t.Errorf("the log has %s", log.String())
+	}
+
+	// Another replica makes the same pseudonyms.
+	other := reviewer(t, e, inApril(t))
+	for _, ev := range year(t).events {
+		if err := other.Fold(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := other.Lineage(bg(t, ada), LineageQuery{Code: "people_followed", Grain: Month, Period: "2026-01", By: []string{"sex"}, Codes: []string{"F"}, Limit: 10})
+	if err != nil || again.Items[0].Person != got.Items[0].Person {
+		t.Errorf("%+v, %v", again, err)
 	}
 }
