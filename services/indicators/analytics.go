@@ -513,7 +513,8 @@ type table struct {
 	*tracks
 	by    []string
 	cells []*cell
-	of    []int32 // by pathway; noRow: in none
+	of    []int32   // by pathway; noRow: in none
+	lines [][]int32 // of each cell, see numberLines; nil: not numbered yet
 }
 
 // cohorts are the periods around the first and the last opening, and which of them

@@ -190,11 +190,11 @@ func (s *service) Bottlenecks(ctx context.Context, q PathwayQuery) (Bottlenecks,
 	all, refs := t.bottlenecks(s.delayBudgets())
 	hiddenGroup := t.hide(about.SmallCell)
 	late, waiting := newGuard(about.SmallCell), newGuard(about.SmallCell)
+	code := t.stageCodes()
 	for i := range all {
-		for place, label := range t.cells[i].plan.stages {
-			own := "own\x00" + strconv.Itoa(i)
-			late.add(all[i][place].late.count(), hiddenGroup[i], append(t.lines(i, label.Stage), own)...)
-			waiting.add(all[i][place].waiting.count(), hiddenGroup[i], append(t.lines(i, label.Stage), own)...)
+		for place := range t.cells[i].plan.stages {
+			late.add(all[i][place].late.count(), hiddenGroup[i], 1+code(i, place), t.lines[i], own(0, i))
+			waiting.add(all[i][place].waiting.count(), hiddenGroup[i], 1+code(i, place), t.lines[i], own(0, i))
 		}
 	}
 	late.solve()

@@ -347,9 +347,8 @@ func (s *service) Conformance(ctx context.Context, q PathwayQuery) (Conformance,
 	split, findings := newGuard(about.SmallCell), newGuard(about.SmallCell)
 	keys := make([][]foundKey, len(all))
 	for i := range all {
-		own := "own\x00" + strconv.Itoa(i)
-		split.add(all[i].conformingPeople.count(), hidden[i], append(t.lines(i, "yes"), own)...)
-		split.add(all[i].deviating.count(), hidden[i], append(t.lines(i, "no"), own)...)
+		split.add(all[i].conformingPeople.count(), hidden[i], 1, t.lines[i], own(0, i))
+		split.add(all[i].deviating.count(), hidden[i], 2, t.lines[i], own(0, i))
 		for k := range all[i].found {
 			keys[i] = append(keys[i], k)
 		}
@@ -358,10 +357,16 @@ func (s *service) Conformance(ctx context.Context, q PathwayQuery) (Conformance,
 		})
 	}
 	split.solve()
+	kinds := map[foundKey]int{}
 	for i := range all {
 		for _, k := range keys[i] {
 			forced := hidden[i] || findingKinds[k.kind].deviation && split.hidden[2*i+1]
-			findings.add(all[i].found[k].people.count(), forced, t.lines(i, fmt.Sprint(k.kind, "\x00", k.stage, "\x00", k.from))...)
+			what, ok := kinds[k]
+			if !ok {
+				what = len(kinds)
+				kinds[k] = what
+			}
+			findings.add(all[i].found[k].people.count(), forced, what, t.lines[i], alone)
 		}
 	}
 	findings.solve()

@@ -306,7 +306,7 @@ func (s *service) Durations(ctx context.Context, q DurationsQuery) (Durations, e
 			"المصادر: Kaplan & Meier 1958؛ Greenwood 1926؛ Aalen & Johansen 1978.",
 		})
 	all := t.durations(q.FromStage, q.ToStage)
-	hidden := t.hideDurations(all, about.SmallCell, q.FromStage+">"+q.ToStage)
+	hidden := t.hideDurations(all, about.SmallCell, q.FromStage != "")
 	for _, i := range t.order() {
 		g := DurationsGroup{PathwayGroup: t.group(i, hidden.group[i]), Durations: []Duration{}}
 		for place := range all[i] {
@@ -396,14 +396,12 @@ type durationsHidden struct {
 	rows  [][]rowHidden
 }
 
-func (t *table) hideDurations(all [][]held, least int, what string) durationsHidden {
+func (t *table) hideDurations(all [][]held, least int, delay bool) durationsHidden {
 	h := durationsHidden{group: t.hide(least), rows: make([][]rowHidden, len(all))}
 	rows, ways := newGuard(least), newGuard(least)
-	name := func(i, place int) string {
-		if len(what) > 1 {
-			return what
-		}
-		return t.cells[i].plan.stages[place].Stage
+	code := t.stageCodes()
+	if delay {
+		code = func(int, int) int { return 0 }
 	}
 	for i := range all {
 		h.rows[i] = make([]rowHidden, len(all[i]))
@@ -411,7 +409,7 @@ func (t *table) hideDurations(all [][]held, least int, what string) durationsHid
 			continue
 		}
 		for place := range all[i] {
-			rows.add(all[i][place].people.count(), h.group[i], t.lines(i, name(i, place))...)
+			rows.add(all[i][place].people.count(), h.group[i], code(i, place), t.lines[i], alone)
 		}
 	}
 	if least <= 1 {
@@ -423,9 +421,8 @@ func (t *table) hideDurations(all [][]held, least int, what string) durationsHid
 		for place := range all[i] {
 			d := &all[i][place]
 			h.rows[i][place].all = rows.hidden[n]
-			own := strconv.Itoa(i) + "\x00" + strconv.Itoa(place)
 			for way, c := range []tallied{d.went, d.exited, d.waits} {
-				ways.add(c.count(), rows.hidden[n], append(t.lines(i, name(i, place)+"\x00"+strconv.Itoa(way)), own)...)
+				ways.add(c.count(), rows.hidden[n], 1<<16+code(i, place)*3+way, t.lines[i], own(code(i, place), i))
 			}
 			n++
 		}

@@ -196,15 +196,14 @@ func (t *table) funnel() []flows {
 	return all
 }
 
-// funnelHidden says which figures of the funnels are hidden.
+// funnelHidden says which figures of the funnels are hidden, by cell; the slices are
+// empty where nothing is.
 type funnelHidden struct {
 	group []bool
-	// By cell and place: the stage altogether, and then the ways on.
-	stage   [][]bool
-	outcome []map[[2]int]bool   // place and which way
-	exit    []map[[2]uint8]bool // place and exit
-	loop    []map[[2]uint8]bool
-	again   [][]bool
+	stage [][]bool            // by place: the stage altogether
+	way   [][]bool            // by place*ways + way
+	exit  []map[[2]uint8]bool // place and exit
+	loop  []map[[2]uint8]bool
 }
 
 // hideFunnel finds out what a reader to whom groups below least are hidden may see.
@@ -213,82 +212,74 @@ func (t *table) hideFunnel(all []flows, least int) funnelHidden {
 	if least <= 1 {
 		return h
 	}
+	code := t.stageCodes()
 	// The stages of each funnel, and those of one stage across the groups.
 	stages := newGuard(least)
+	var counts []int
 	for i, f := range all {
-		counts := make([]int, 0, len(f.stages))
-		counts = append(counts, t.cells[i].people.count())
+		counts = append(counts[:0], t.cells[i].people.count())
 		for _, st := range f.stages {
 			counts = append(counts, st.reached.count())
 		}
 		chain := stages.chain(counts)[1:]
 		for place, st := range f.stages {
 			past := st.reached.count() - st.entered.count()
-			forced := h.group[i] || past > 0 && past < least
-			if place < t.cells[i].plan.known {
-				forced = forced || chain[place]
-			}
-			stages.add(st.entered.count(), forced, t.lines(i, t.cells[i].plan.stages[place].Stage)...)
+			forced := h.group[i] || past > 0 && past < least || place < t.cells[i].plan.known && chain[place]
+			stages.add(st.entered.count(), forced, code(i, place), t.lines[i], alone)
 		}
 	}
 	stages.solve()
-	ways, exits := newGuard(least), newGuard(least)
-	type key struct{ cell, place, way int }
-	var wayOf, exitOf, loopKeys []key
+	// The ways on from each stage; who came again is not one of them.
+	split := newGuard(least)
 	n := 0
 	for i, f := range all {
 		h.stage = append(h.stage, stages.hidden[n:n+len(f.stages)])
 		n += len(f.stages)
 		for place, st := range f.stages {
-			name := t.cells[i].plan.stages[place].Stage
-			own := strconv.Itoa(i) + "\x00" + name
-			for way, c := range []tallied{st.wentOn, st.back, st.waiting, st.completed, st.exited, st.again} {
-				lines := t.lines(i, name+"\x00"+strconv.Itoa(way))
-				if way < wayAgain {
-					lines = append(lines, own)
+			for way, c := range [ways]tallied{st.wentOn, st.back, st.waiting, st.completed, st.exited, st.again} {
+				line := own(code(i, place), i)
+				if way == wayAgain {
+					line = alone
 				}
-				ways.add(c.count(), h.stage[i][place], lines...)
-				wayOf = append(wayOf, key{i, place, way})
+				split.add(c.count(), h.stage[i][place], 1<<16+code(i, place)*ways+way, t.lines[i], line)
 			}
 		}
 	}
-	ways.solve()
-	h.outcome, h.exit, h.loop = make([]map[[2]int]bool, len(all)), make([]map[[2]uint8]bool, len(all)), make([]map[[2]uint8]bool, len(all))
-	for i := range all {
-		h.outcome[i], h.exit[i], h.loop[i] = map[[2]int]bool{}, map[[2]uint8]bool{}, map[[2]uint8]bool{}
+	split.solve()
+	n = 0
+	for _, f := range all {
+		h.way = append(h.way, split.hidden[n:n+len(f.stages)*ways])
+		n += len(f.stages) * ways
 	}
-	for n, k := range wayOf {
-		h.outcome[k.cell][[2]int{k.place, k.way}] = ways.hidden[n]
-	}
+	exits, loops := newGuard(least), newGuard(least)
 	for i, f := range all {
 		for place, st := range f.stages {
-			name := t.cells[i].plan.stages[place].Stage
-			own := strconv.Itoa(i) + "\x00" + name
-			forced := h.outcome[i][[2]int{place, wayExited}]
 			for _, e := range sortedKeys(st.exits) {
-				exits.add(st.exits[e].count(), forced, append(t.lines(i, name+"\x00"+t.exits[e]), own)...)
-				exitOf = append(exitOf, key{i, place, int(e)})
+				exits.add(st.exits[e].count(), h.way[i][place*ways+wayExited], 1<<16+code(i, place)<<8+int(e), t.lines[i], own(code(i, place), i))
 			}
+		}
+		for _, l := range sortedLoops(f.loops) {
+			from, to := int(l[0]), int(l[1])
+			forced := h.way[i][from*ways+wayBack] || h.stage[i][to]
+			loops.add(f.loops[l].people.count(), forced, 1<<16+code(i, from)<<8+code(i, to), t.lines[i], own(code(i, from), i))
 		}
 	}
 	exits.solve()
-	for n, k := range exitOf {
-		h.exit[k.cell][[2]uint8{uint8(k.place), uint8(k.way)}] = exits.hidden[n]
-	}
-	loops := newGuard(least)
-	var loopAt [][2]uint8
-	for i, f := range all {
-		for _, l := range sortedLoops(f.loops) {
-			name := t.cells[i].plan.stages[l[0]].Stage
-			forced := h.outcome[i][[2]int{int(l[0]), wayBack}] || h.stage[i][l[1]]
-			own := strconv.Itoa(i) + "\x00" + name
-			loops.add(f.loops[l].people.count(), forced, append(t.lines(i, name+"\x00"+t.cells[i].plan.stages[l[1]].Stage), own)...)
-			loopKeys, loopAt = append(loopKeys, key{cell: i}), append(loopAt, l)
-		}
-	}
 	loops.solve()
-	for n, k := range loopKeys {
-		h.loop[k.cell][loopAt[n]] = loops.hidden[n]
+	n, m := 0, 0
+	for _, f := range all {
+		hiddenExits, hiddenLoops := map[[2]uint8]bool{}, map[[2]uint8]bool{}
+		for place, st := range f.stages {
+			for _, e := range sortedKeys(st.exits) {
+				hiddenExits[[2]uint8{uint8(place), e}] = exits.hidden[n]
+				n++
+			}
+		}
+		for _, l := range sortedLoops(f.loops) {
+			hiddenLoops[l] = loops.hidden[m]
+			m++
+		}
+		h.exit, h.loop = append(h.exit, hiddenExits), append(h.loop, hiddenLoops)
 	}
 	return h
 }
@@ -301,6 +292,7 @@ const (
 	wayCompleted
 	wayExited
 	wayAgain
+	ways
 )
 
 func sortedKeys[V any](m map[uint8]V) []uint8 {
@@ -347,7 +339,7 @@ func (t *table) funnelGroup(i int, f *flows, h *funnelHidden) FunnelGroup {
 	if g.Suppressed {
 		return g
 	}
-	way := func(place, way int) bool { return h.outcome != nil && h.outcome[i][[2]int{place, way}] }
+	way := func(place, way int) bool { return h.way != nil && h.way[i][place*ways+way] }
 	for place := range f.stages {
 		st := &f.stages[place]
 		gone := h.stage != nil && h.stage[i][place]

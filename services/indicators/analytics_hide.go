@@ -2,6 +2,7 @@ package indicators
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -15,7 +16,7 @@ type guard struct {
 	least  int // 0: nothing is hidden
 	people []int
 	hidden []bool
-	places map[string]int
+	places map[uint64]int
 	lines  [][]int
 }
 
@@ -23,28 +24,41 @@ func newGuard(least int) *guard {
 	if least <= 1 {
 		least = 0
 	}
-	return &guard{least: least, places: map[string]int{}}
+	return &guard{least: least, places: map[uint64]int{}}
 }
 
-// add enters a figure that stands for so many people, with the lines that it is on,
-// and gives its number. Nobody at all is no secret. Forced says that it is hidden
-// for another reason.
-func (g *guard) add(people int, forced bool, lines ...string) int {
+// alone is the own line of a figure that has none.
+const alone = math.MaxUint64
+
+// own is the line of what a group's people are divided into.
+func own(what, group int) uint64 { return uint64(what)<<32 | uint64(group) }
+
+// add enters a figure that stands for so many people. What it is of the group, such as
+// its people at one stage, is on the lines of the group with the same of other groups;
+// own is its line within the group. Forced says that it is hidden for another reason. Nobody
+// at all is no secret, unless it would tell of others.
+func (g *guard) add(people int, forced bool, what int, lines []int32, own uint64) {
 	n := len(g.people)
 	g.people = append(g.people, people)
 	g.hidden = append(g.hidden, g.least > 0 && (forced || people > 0 && people < g.least))
 	if g.least == 0 {
-		return n
+		return
 	}
-	for _, name := range lines {
-		at, ok := g.places[name]
+	for i := range len(lines) + 1 {
+		key := own
+		if i < len(lines) {
+			key = uint64(what)<<32 | uint64(lines[i])
+		}
+		if key == alone {
+			continue
+		}
+		at, ok := g.places[key]
 		if !ok {
 			at = len(g.lines)
-			g.places[name], g.lines = at, append(g.lines, nil)
+			g.places[key], g.lines = at, append(g.lines, nil)
 		}
 		g.lines[at] = append(g.lines[at], n)
 	}
-	return n
 }
 
 // solve hides what else must be. It ends, for figures are only ever hidden.
@@ -84,27 +98,35 @@ func (g *guard) chain(counts []int) []bool {
 	return hidden
 }
 
-// lines are the lines of a group within its table: for each cut the groups that
+// number the lines of every group within its table: for each cut the groups that
 // differ in it alone, and for the cohort those of the same quarter, half-year, year
 // and of all, for each of these can be asked for too.
-func (t *table) lines(i int, what string) (names []string) {
-	c := t.cells[i]
-	line := func(kind, cohort string, without int) {
-		name := what + "\x00" + kind + "\x00" + cohort
-		for d, code := range c.codes {
-			if d != without {
-				name += "\x00" + code
+// They are numbered after the groups' own.
+func (t *table) numberLines() {
+	numbers := map[string]int32{}
+	t.lines = make([][]int32, len(t.cells))
+	for i, c := range t.cells {
+		line := func(kind, cohort string, without int) {
+			name := kind + "\x00" + cohort
+			for d, code := range c.codes {
+				if d != without {
+					name += "\x00" + code
+				}
 			}
+			n, ok := numbers[name]
+			if !ok {
+				n = int32(len(numbers) + len(t.cells))
+				numbers[name] = n
+			}
+			t.lines[i] = append(t.lines[i], n)
 		}
-		names = append(names, name)
+		for d, name := range t.by {
+			line(name, c.cohort, d)
+		}
+		for _, around := range cohortsAround(c.cohort) {
+			line("cohort", around, -1)
+		}
 	}
-	for d, name := range t.by {
-		line(name, c.cohort, d)
-	}
-	for _, around := range cohortsAround(c.cohort) {
-		line("cohort", around, -1)
-	}
-	return names
 }
 
 // cohortsAround names the longer periods that are made of whole cohorts like this one.
@@ -134,11 +156,34 @@ func cohortsAround(label string) []string {
 
 // hide says which groups are hidden altogether.
 func (t *table) hide(least int) []bool {
+	if t.lines == nil {
+		t.numberLines()
+	}
 	g := newGuard(least)
 	for i, c := range t.cells {
-		g.add(c.people.count(), false, t.lines(i, "")...)
+		g.add(c.people.count(), false, 0, t.lines[i], alone)
 	}
 	return g.solve().hidden
+}
+
+// stageCodes gives a stage, whichever scheme's, a number.
+func (t *table) stageCodes() func(cell, place int) int {
+	numbers := map[string]int{}
+	byPlan := map[*plan][]int{}
+	for _, c := range t.cells {
+		if byPlan[c.plan] != nil {
+			continue
+		}
+		for _, st := range c.plan.stages {
+			n, ok := numbers[st.Stage]
+			if !ok {
+				n = len(numbers)
+				numbers[st.Stage] = n
+			}
+			byPlan[c.plan] = append(byPlan[c.plan], n)
+		}
+	}
+	return func(cell, place int) int { return byPlan[t.cells[cell].plan][place] }
 }
 
 // shown is the figure, or nil when it is hidden.
