@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -265,27 +264,6 @@ func (t *tracks) stageNumber(code string) uint8 {
 	return noPlace
 }
 
-// coarse is the curve as it may be shown where groups below least are hidden: with
-// those steps only at which so many have left, in each way, since the last one that
-// is shown, or none, and so many are left, or none. It is a property of the curve, so
-// that no choice of days shows more.
-func (c curve) coarse(least int) curve {
-	if least <= 1 {
-		return c
-	}
-	out := curve{n: c.n}
-	went, exited := 0, 0
-	enough := func(n int) bool { return n == 0 || n >= least }
-	for _, s := range c.steps {
-		went, exited = went+s.went, exited+s.exited
-		if enough(went) && enough(exited) && enough(s.risk-s.went-s.exited) {
-			out.steps = append(out.steps, s)
-			went, exited = 0, 0
-		}
-	}
-	return out
-}
-
 // Durations answers how long stages, or a delay, take.
 func (s *service) Durations(ctx context.Context, q DurationsQuery) (Durations, error) {
 	if err := s.checkDurations(&q); err != nil {
@@ -461,13 +439,15 @@ func (h *held) tell(d *Duration, hidden rowHidden, least int, at []int) {
 	if h.len() == 0 {
 		return
 	}
-	full := estimate(&h.stays)
-	c := full.coarse(least)
-	d.Estimate.MedianDays, d.Estimate.P90Days = c.quantileDays(.5), c.quantileDays(.1)
+	moments := make([]uint32, len(at))
+	for i, day := range at {
+		moments[i] = uint32(day) * secondsOfDay
+	}
+	c := h.read(moments, least)
+	d.Estimate.MedianDays, d.Estimate.P90Days = c.median.days(), c.p90.days()
 	longest := h.longest()
-	for _, day := range at {
-		moment := uint32(min(int64(day)*86400, math.MaxUint32))
-		step := c.at(moment)
+	for i, day := range at {
+		moment, step := moments[i], c.at[i]
 		p := Point{Days: day}
 		// Nothing is known of days that nobody was seen to reach, unless nobody is left.
 		seen := moment <= longest
@@ -509,11 +489,11 @@ func (s *stays) longest() (most uint32) {
 	return most
 }
 
-func (c curve) quantileDays(still float64) *float64 {
-	if seconds, ok := c.quantile(still); ok {
-		return new(days(float64(seconds)))
+func (q quantile) days() *float64 {
+	if !q.seen {
+		return nil
 	}
-	return nil
+	return new(days(float64(q.seconds)))
 }
 
 // medianSeconds of sorted durations: the middle one, or the mean of the two.

@@ -27,9 +27,6 @@ type stays struct {
 	waits  []uint32 // still waiting when we looked
 }
 
-// most seconds that a duration can have, 136 years.
-const mostSeconds = math.MaxUint32
-
 func (s *stays) len() int { return len(s.went) + len(s.exited) + len(s.waits) }
 
 func (s *stays) sort() {
@@ -81,95 +78,96 @@ type step struct {
 	cameOn, out  float64 // Aalen-Johansen: share that has gone on, and that has exited
 }
 
-// curve is the estimate over time: the steps in the order of time.
-type curve struct {
-	n     int
-	steps []step
-}
-
-// estimate walks through sorted stays once. Whoever stops being seen at the very
-// moment at which another leaves counts as still there for it (the convention of
-// Kaplan and Meier).
-func estimate(s *stays) curve {
-	c := curve{n: s.len()}
+// estimate yields the steps of sorted stays in the order of time. Whoever stops being
+// seen at the very moment at which another leaves counts as still there for it (the
+// convention of Kaplan and Meier).
+func (s *stays) estimate(yield func(step) bool) {
 	went, exited, waits := s.went, s.exited, s.waits
-	risk := c.n
-	still, spread := 1.0, 0.0
-	there, cameOn, out := 1.0, 0.0, 0.0 // there: neither gone on nor exited
+	now := step{risk: s.len(), still: 1}
+	there := 1.0 // neither gone on nor exited
 	for len(went)+len(exited) > 0 {
-		var t uint32
 		switch {
 		case len(went) == 0:
-			t = exited[0]
+			now.seconds = exited[0]
 		case len(exited) == 0:
-			t = went[0]
+			now.seconds = went[0]
 		default:
-			t = min(went[0], exited[0])
+			now.seconds = min(went[0], exited[0])
 		}
-		for len(waits) > 0 && waits[0] < t {
+		now.risk -= now.went + now.exited
+		now.went, now.exited = 0, 0
+		for len(waits) > 0 && waits[0] < now.seconds {
 			waits = waits[1:]
-			risk--
+			now.risk--
 		}
-		d, e := 0, 0
-		for len(went) > 0 && went[0] == t {
+		for len(went) > 0 && went[0] == now.seconds {
 			went = went[1:]
-			d++
+			now.went++
 		}
-		for len(exited) > 0 && exited[0] == t {
+		for len(exited) > 0 && exited[0] == now.seconds {
 			exited = exited[1:]
-			e++
+			now.exited++
 		}
-		n := float64(risk)
+		n, d, e := float64(now.risk), float64(now.went), float64(now.exited)
 		if d > 0 {
-			still *= 1 - float64(d)/n
-			spread += float64(d) / (n * (n - float64(d))) // +Inf with the last one
-			if d == risk {
-				still = 0
-			}
+			now.still *= 1 - d/n // 0 with the last one
+			now.spread += d / (n * (n - d))
 		}
-		cameOn += there * float64(d) / n
-		out += there * float64(e) / n
-		there *= 1 - float64(d+e)/n
-		c.steps = append(c.steps, step{t, risk, d, e, still, spread, cameOn, out})
-		risk -= d + e
+		now.cameOn += there * d / n
+		now.out += there * e / n
+		there *= 1 - (d+e)/n
+		if !yield(now) {
+			return
+		}
 	}
-	return c
 }
 
 // tolerance is what a share may be above a bound by rounding alone. With a million
 // people a true step is a hundred times larger.
 const tolerance = 1e-9
 
-// quantile is the first moment at which no more than the share still waits, in
-// seconds; ok is false when that is never seen.
-func (c curve) quantile(still float64) (seconds uint32, ok bool) {
-	for _, s := range c.steps {
-		if s.still <= still+tolerance {
-			return s.seconds, true
-		}
-	}
-	return 0, false
+// curve is what is told of the steps.
+type curve struct {
+	median, p90 quantile // the first moments at which no more than 0.5, and 0.1, still wait
+	at          []step   // the last steps not after the moments that were asked for
 }
 
-// at is the last step not after the moment; before the first it is a step at which
-// nobody left.
-func (c curve) at(seconds uint32) step {
-	i, found := slices.BinarySearchFunc(c.steps, seconds, func(s step, t uint32) int {
-		switch {
-		case s.seconds < t:
-			return -1
-		case s.seconds > t:
-			return 1
+// quantile is a moment that may never have been seen.
+type quantile struct {
+	seconds uint32
+	seen    bool
+}
+
+// read walks through the steps once. The moments are in the order of time. Where groups
+// below least are hidden, only those steps are seen at which so many have left, in each
+// way, since the last one that is seen, or none, and so many are left, or none. That is
+// a property of the stays, so that no choice of moments shows more.
+func (s *stays) read(moments []uint32, least int) curve {
+	var c curve
+	before := step{risk: s.len(), still: 1}
+	went, exited := 0, 0
+	enough := func(n int) bool { return n == 0 || n >= least }
+	for st := range s.estimate {
+		went, exited = went+st.went, exited+st.exited
+		if least > 1 && !(enough(went) && enough(exited) && enough(st.risk-st.went-st.exited)) {
+			continue
 		}
-		return 0
-	})
-	if found {
-		return c.steps[i]
+		went, exited = 0, 0
+		for len(c.at) < len(moments) && moments[len(c.at)] < st.seconds {
+			c.at = append(c.at, before)
+		}
+		if !c.median.seen && st.still <= .5+tolerance {
+			c.median = quantile{st.seconds, true}
+		}
+		if !c.p90.seen && st.still <= .1+tolerance {
+			c.p90 = quantile{st.seconds, true}
+		}
+		before = st
 	}
-	if i == 0 {
-		return step{risk: c.n, still: 1}
+	for len(c.at) < len(moments) {
+		c.at = append(c.at, before)
 	}
-	return c.steps[i-1]
+	return c
 }
 
 // normal95 is the 97.5 % quantile of the normal distribution.

@@ -28,7 +28,7 @@ func TestKaplanMeierOfFreireich(t *testing.T) {
 		waits: []uint32{6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35},
 	}
 	s.sort()
-	c := estimate(&s)
+	steps := slices.Collect(s.estimate)
 	published := []struct {
 		week                    uint32
 		risk, left              int
@@ -42,11 +42,11 @@ func TestKaplanMeierOfFreireich(t *testing.T) {
 		{22, 7, 1, .5378, .1282, .2678, .7468},
 		{23, 6, 1, .4482, .1346, .1881, .6801},
 	}
-	if len(c.steps) != len(published) {
-		t.Fatalf("%d steps, want %d", len(c.steps), len(published))
+	if len(steps) != len(published) {
+		t.Fatalf("%d steps, want %d", len(steps), len(published))
 	}
 	for i, want := range published {
-		got := c.steps[i]
+		got := steps[i]
 		if got.seconds != want.week || got.risk != want.risk || got.went != want.left {
 			t.Errorf("step %d: %+v, want %+v", i, got, want)
 		}
@@ -59,11 +59,8 @@ func TestKaplanMeierOfFreireich(t *testing.T) {
 		closeTo(t, "low", low, want.low, .00005)
 		closeTo(t, "high", high, want.high, .00005)
 	}
-	if median, ok := c.quantile(.5); !ok || median != 23 {
-		t.Errorf("median %d, %t, want 23", median, ok)
-	}
-	if _, ok := c.quantile(.1); ok {
-		t.Error("nine tenths are never reached")
+	if c := s.read(nil, 0); c.median != (quantile{23, true}) || c.p90.seen {
+		t.Errorf("median and p90 %+v, want 23 and that nine tenths are never reached", c)
 	}
 }
 
@@ -75,8 +72,8 @@ func TestEstimatesAsLifelines(t *testing.T) {
 	times := []uint32{76, 192, 323, 283, 222, 140, 10, 4, 163, 261, 242, 315, 231, 151, 281, 213, 232, 181, 328, 343, 240, 54, 252, 60, 385, 210, 162, 233, 196, 290, 342, 95, 84, 79, 35, 236, 235, 311, 149, 57, 137, 345, 39, 88, 114, 383, 363, 49, 73, 287, 112, 18, 255, 147, 293, 269, 202, 227, 165, 357}
 	kinds := []int{1, 1, 1, 2, 2, 1, 1, 1, 1, 0, 1, 1, 2, 1, 0, 2, 1, 2, 1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 0, 1, 1, 2, 1, 1, 1, 2, 2, 1, 1, 0, 1, 1, 0, 1, 0, 1, 2, 0, 1, 1, 1, 1, 0, 1, 1, 1, 0, 1, 0, 1}
 	s := staysOf(times, kinds)
-	c := estimate(&s)
-	for _, want := range []struct {
+	c := s.read([]uint32{10, 50, 100, 200, 300, 390}, 0)
+	for i, want := range []struct {
 		at                            uint32
 		still, low, high, cameOn, out float64
 	}{
@@ -87,7 +84,7 @@ func TestEstimatesAsLifelines(t *testing.T) {
 		{300, 0.3906736669525954, 0.23613698122744978, 0.542245189982663, 0.5478288740898867, 0.1666920581470514},
 		{390, 0, 0, 0, 0.8073552993290338, 0.19264470067096617},
 	} {
-		got := c.at(want.at)
+		got := c.at[i]
 		closeTo(t, "still", got.still, want.still, 1e-12)
 		closeTo(t, "gone on", got.cameOn, want.cameOn, 1e-12)
 		closeTo(t, "exited", got.out, want.out, 1e-12)
@@ -98,32 +95,29 @@ func TestEstimatesAsLifelines(t *testing.T) {
 		closeTo(t, "low", low, want.low, 1e-9)
 		closeTo(t, "high", high, want.high, 1e-9)
 	}
-	if m, ok := c.quantile(.5); !ok || m != 269 {
-		t.Errorf("median %d %t", m, ok)
-	}
-	if m, ok := c.quantile(.1); !ok || m != 383 {
-		t.Errorf("p90 %d %t", m, ok)
+	if c.median != (quantile{269, true}) || c.p90 != (quantile{383, true}) {
+		t.Errorf("median and p90 %+v", c)
 	}
 
 	times = []uint32{1, 9, 17, 14, 4, 5, 6, 4, 7, 20, 25, 21, 26, 7, 19, 4, 12, 2, 6, 18, 15, 21, 28, 11, 13, 2, 1, 16, 21, 4, 18, 23, 4, 26, 9, 8, 13, 23, 10, 3, 27, 14, 13, 11, 23, 20, 2, 7, 10, 4, 19, 4, 26, 23, 19, 1, 4, 12, 8, 23, 21, 25, 12, 17, 25, 11, 6, 25, 11, 2, 9, 20, 8, 25, 27, 18, 3, 1, 18, 16, 22, 20, 24, 28, 4, 29, 23, 19, 4, 29, 24, 24, 7, 28, 5, 18, 7, 4, 4, 17, 13, 23, 2, 26, 28, 22, 10, 6, 20, 22, 3, 25, 1, 19, 1, 26, 11, 10, 22, 23}
 	kinds = []int{1, 1, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 0, 1, 0, 1, 0, 1, 1, 0, 1, 1}
 	s = staysOf(times, kinds)
-	c = estimate(&s)
-	for _, want := range [][4]float64{
+	c = s.read([]uint32{1, 5, 10, 20, 28}, 0)
+	for i, want := range [][4]float64{
 		{1, 0.9833333333333338, 0.9350050773201726, 0.99580546943769},
 		{5, 0.8838229989139087, 0.808133301679943, 0.9309073453819016},
 		{10, 0.8044279431412908, 0.7154450347496455, 0.8681101133614706},
 		{20, 0.5803606130570914, 0.4692541583536089, 0.676186973884217},
 		{28, 0.07974481120882516, 0.023192799374279763, 0.18283881762945808},
 	} {
-		got := c.at(uint32(want[0]))
+		got := c.at[i]
 		closeTo(t, "still, ties", got.still, want[1], 1e-12)
 		low, high, _ := got.interval()
 		closeTo(t, "low, ties", low, want[2], 1e-9)
 		closeTo(t, "high, ties", high, want[3], 1e-9)
 	}
-	if m, ok := c.quantile(.5); !ok || m != 22 {
-		t.Errorf("median of ties %d %t", m, ok)
+	if c.median != (quantile{22, true}) || c.p90 != (quantile{28, true}) {
+		t.Errorf("median and p90 of ties %+v", c)
 	}
 }
 
@@ -146,7 +140,7 @@ func TestEstimatesOfDrawnStays(t *testing.T) {
 		times := rapid.SliceOfN(rapid.Uint32Range(0, 40), n, n).Draw(t, "times")
 		kinds := rapid.SliceOfN(rapid.IntRange(0, 2), n, n).Draw(t, "kinds")
 		s := staysOf(times, kinds)
-		c := estimate(&s)
+		steps := slices.Collect(s.estimate)
 		order := rapid.Permutation(indices(n)).Draw(t, "order")
 		var times2 []uint32
 		var kinds2 []int
@@ -154,12 +148,12 @@ func TestEstimatesOfDrawnStays(t *testing.T) {
 			times2, kinds2 = append(times2, times[i]), append(kinds2, kinds[i])
 		}
 		s2 := staysOf(times2, kinds2)
-		if c2 := estimate(&s2); !slices.Equal(c.steps, c2.steps) {
+		if !slices.Equal(steps, slices.Collect(s2.estimate)) {
 			t.Fatal("the order in which they came counts")
 		}
 		last := 1.0
 		there := 1.0
-		for _, p := range c.steps {
+		for _, p := range steps {
 			if p.still > last || p.still < 0 || p.cameOn+p.out > 1+1e-12 {
 				t.Fatalf("%+v after %v", p, last)
 			}
@@ -181,7 +175,11 @@ func TestEstimatesOfDrawnStays(t *testing.T) {
 		}
 		slices.Sort(went)
 		all := staysOf(times, slices.Repeat([]int{1}, n))
-		c = estimate(&all)
+		var moments []uint32
+		for at := range uint32(42) {
+			moments = append(moments, at)
+		}
+		c := all.read(moments, 0)
 		for at := range uint32(42) {
 			left := 0
 			for _, w := range went {
@@ -193,19 +191,19 @@ func TestEstimatesOfDrawnStays(t *testing.T) {
 			if n > 0 {
 				want = 1 - float64(left)/float64(n)
 			}
-			if got := c.at(at).still; math.Abs(got-want) > 1e-12 {
+			if got := c.at[at].still; math.Abs(got-want) > 1e-12 {
 				t.Fatalf("at %d: %v, want %v", at, got, want)
 			}
-			if got := c.at(at).cameOn; math.Abs(got-(1-want)) > 1e-12 {
+			if got := c.at[at].cameOn; math.Abs(got-(1-want)) > 1e-12 {
 				t.Fatalf("at %d: gone on %v, want %v", at, got, 1-want)
 			}
 		}
 		if n > 0 {
-			if got, ok := c.quantile(.1); !ok || float64(got) != percentile90(went) {
-				t.Fatalf("p90 %d, want %v", got, percentile90(went))
+			if !c.p90.seen || float64(c.p90.seconds) != percentile90(went) {
+				t.Fatalf("p90 %+v, want %v", c.p90, percentile90(went))
 			}
-			if got, ok := c.quantile(.5); !ok || float64(got) != float64(went[(n+1)/2-1]) {
-				t.Fatalf("median %d of %v", got, went)
+			if !c.median.seen || int64(c.median.seconds) != went[(n+1)/2-1] {
+				t.Fatalf("median %+v of %v", c.median, went)
 			}
 		}
 	})
