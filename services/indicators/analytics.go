@@ -47,7 +47,7 @@ type PathwayQuery struct {
 }
 
 // cohortGrains are the lengths of a cohort.
-var cohortGrains = []Grain{Month, All}
+var cohortGrains = []Grain{Month, Quarter, HalfYear, Year, Season, All}
 
 // pathwayCuts are the dimensions of a pathway's opening that it can be cut by.
 var pathwayCuts = []string{"scheme", "scheme_version", "sector", "governorate", "sex", "age"}
@@ -232,6 +232,7 @@ type tracks struct {
 	plans    map[string]*plan // by scheme
 	next     time.Time        // the earliest step that had not happened by then; zero: none
 	known    time.Time        // when we learned of the last fact
+	season   string           // the day on which one begins, as MM-DD
 }
 
 // version is one version of a scheme, as facts name it.
@@ -530,7 +531,7 @@ func (t *tracks) cohorts(q PathwayQuery) (spans []period, wanted []bool, err err
 		return nil, nil, nil
 	}
 	year := func(seconds uint32) int { return time.Unix(int64(seconds), 0).In(tunis).Year() }
-	spans, err = periods(q.Cohort, fmt.Sprintf("%04d-01-01", year(first)-1), fmt.Sprintf("%04d-12-31", year(last)+1))
+	spans, err = periods(q.Cohort, fmt.Sprintf("%04d-01-01", year(first)-1), fmt.Sprintf("%04d-12-31", year(last)+1), t.season)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -75,6 +75,7 @@ func (s *service) tracks(ctx context.Context, asOf time.Time) (*tracks, error) {
 		at = now
 	}
 	t := newTracks(view.journeysOf(asOf), s.schemes, at)
+	t.season = view.season
 	*entry = trackEntry{view: view, tracks: t, made: time.Now(), took: time.Since(began)}
 	return t, nil
 }
@@ -166,12 +167,12 @@ func countText(n *int) string {
 }
 
 // journeysOf is each pathway with its steps.
-func (v *view) journeysOf(time.Time) iter.Seq[journey] {
+func (v *view) journeysOf(at time.Time) iter.Seq[journey] {
 	return func(yield func(journey) bool) {
 		rows := make([][]int32, v.subjects)
-		at := looksAt([]Kind{PathwayOpened, StageEntered, PathwayExited, PathwayCompleted})
+		looked, asOf := looksAt([]Kind{PathwayOpened, StageEntered, PathwayExited, PathwayCompleted}), Query{AsOf: at}.asOf()
 		for r := range v.id {
-			if at[v.kind[r]] {
+			if looked[v.kind[r]] && v.known(uint32(r), asOf) {
 				rows[v.subject[r]] = append(rows[v.subject[r]], int32(r))
 			}
 		}

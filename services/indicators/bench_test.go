@@ -298,7 +298,7 @@ func BenchmarkVerify(b *testing.B) {
 		columns.Add(f)
 	}
 	for range b.N {
-		v, err := verify(b.Context(), defs, Dimensions(), facts, "2026-04-15", columns.View().Cells)
+		v, err := verify(b.Context(), defs, Dimensions(), facts, "2026-04-15", columns.View())
 		if err != nil || !v.Clean {
 			b.Fatalf("%+v, %v", v, err)
 		}

@@ -2,6 +2,7 @@ package indicators
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -21,10 +22,19 @@ type Columns struct {
 	known    map[string]int // the row of each fact that is here; noRow of one that is not counted
 	subjects dictionary
 	people   dictionary
-	dicts    []dictionary // one for each of names
-	facts    view         // the rows; its order may be behind
-	last     *view        // the last view that was taken
+	firms    dictionary         // employers
+	dicts    []dictionary       // one for each of names
+	facts    view               // the rows; its order may be behind
+	last     *view              // the last view that was taken
+	claims   map[string][]claim // by the id of the fact that is superseded
+	until    map[uint32]int64   // of superseded rows, when
 	bySource []SourceCount
+}
+
+// claim is a fact that supersedes another one of the same subject.
+type claim struct {
+	subject  uint32
+	recorded int64
 }
 
 // SourceCount says what came from one topic.
@@ -60,17 +70,23 @@ func (d *dictionary) number(text string) uint32 {
 
 // view is the facts as they stood at one moment. Nobody writes to it.
 type view struct {
-	id         []string
-	kind       []uint8
-	subject    []uint32
-	person     []uint32 // 0: nobody
-	seq        []int64
-	occurred   []int64 // Unix milliseconds
+	id       []string
+	kind     []uint8
+	subject  []uint32
+	person   []uint32 // 0: nobody
+	employer []uint32 // 0: none
+	seq      []int64
+	occurred []int64 // Unix milliseconds
+	recorded []int64 // Unix milliseconds
+	// until says of rows that were superseded when that was recorded, in Unix
+	// milliseconds.
+	until      map[uint32]int64
 	codes      map[string][]uint32
 	numbers    map[string][]int64
 	texts      map[string][]string // the dictionaries of codes
 	subjects   int                 // how many there are
 	subjectIDs []string            // by number
+	season     string              // the day on which one begins, as MM-DD
 	order      []uint32            // rows by occurred, then by row
 }
 
@@ -94,6 +110,10 @@ var sourceOf = func() map[Kind]int {
 	return m
 }()
 
+// SeasonStarts says on which day a season begins, as MM-DD. It is set before
+// there are facts.
+func (c *Columns) SeasonStarts(day string) { c.facts.season = day }
+
 // NewColumns makes room for facts, with the codes that the definitions use.
 func NewColumns(dims []Dimension, defs Definitions) *Columns {
 	c := &Columns{dims: newDimensionSet(dims), known: map[string]int{}}
@@ -111,6 +131,7 @@ func NewColumns(dims []Dimension, defs Definitions) *Columns {
 	c.dicts = make([]dictionary, len(c.names))
 	c.facts.codes, c.facts.numbers = map[string][]uint32{}, map[string][]int64{}
 	c.people.number("") // 0 is nobody
+	c.firms.number("")
 	for _, s := range sources {
 		c.bySource = append(c.bySource, SourceCount{Topic: s.Topic})
 	}
@@ -136,8 +157,24 @@ func (c *Columns) Add(f Fact) bool {
 	v.kind = append(v.kind, kind)
 	v.subject = append(v.subject, c.subjects.number(f.Subject))
 	v.person = append(v.person, c.people.number(f.Person))
+	v.employer = append(v.employer, c.firms.number(f.Employer))
 	v.seq = append(v.seq, f.Seq)
 	v.occurred = append(v.occurred, f.OccurredAt.UnixMilli())
+	v.recorded = append(v.recorded, f.RecordedAt.UnixMilli())
+	row := uint32(len(v.id) - 1)
+	for _, by := range c.claims[id] {
+		c.supersede(row, by)
+	}
+	if f.Supersedes != "" {
+		by := claim{v.subject[row], f.RecordedAt.UnixMilli()}
+		if c.claims == nil {
+			c.claims = map[string][]claim{}
+		}
+		c.claims[strings.Clone(f.Supersedes)] = append(c.claims[f.Supersedes], by)
+		if at, here := c.known[f.Supersedes]; here && at != int(noRow) && f.Supersedes != f.ID {
+			c.supersede(uint32(at), by)
+		}
+	}
 	for i, name := range c.names {
 		v.codes[name] = append(v.codes[name], c.dicts[i].number(c.dims[name].Clean(f.Code(name))))
 	}
@@ -157,6 +194,21 @@ func (c *Columns) Add(f Fact) bool {
 		s.LastOccurred = f.OccurredAt
 	}
 	return true
+}
+
+// supersede notes that a row counts no more from a moment on; the first such
+// moment counts.
+func (c *Columns) supersede(row uint32, by claim) {
+	if c.facts.subject[row] != by.subject {
+		return
+	}
+	if until, already := c.until[row]; already && until <= by.recorded {
+		return
+	}
+	if c.until == nil {
+		c.until = map[uint32]int64{}
+	}
+	c.until[row] = by.recorded
 }
 
 // Has says whether the fact with this id is here.
@@ -203,6 +255,7 @@ func (c *Columns) View() *view {
 		v.numbers[name] = c.facts.numbers[name]
 	}
 	v.subjects, v.subjectIDs = len(c.subjects.texts), c.subjects.texts
+	v.until = maps.Clone(c.until)
 	c.last = &v
 	return &v
 }

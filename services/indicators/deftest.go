@@ -320,6 +320,7 @@ func (e TestEvent) fact(n int, earlier map[string]Fact, dims dimensionSet) (Fact
 		f.ID = text("id")
 	}
 	f.Person, f.Offer = text("person"), text("offer")
+	f.Employer, f.Supersedes = text("employer"), text("supersedes")
 	f.Subject = f.Person
 	if f.Offer != "" {
 		f.Subject = f.Offer
@@ -335,6 +336,9 @@ func (e TestEvent) fact(n int, earlier map[string]Fact, dims dimensionSet) (Fact
 	filled, more := number("filled")
 	if some || more {
 		f.Terms = &Terms{Posts: int64(posts), Filled: int64(filled)}
+	}
+	if old, ok := earlier[f.Supersedes]; ok {
+		f.Seq = old.Seq
 	}
 	if seq, ok := number("seq"); ok {
 		f.Seq = int64(seq)

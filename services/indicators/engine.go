@@ -21,6 +21,8 @@ type Query struct {
 	// AsOf is what was known then: facts count that were recorded by it. Zero:
 	// everything.
 	AsOf time.Time
+	// Season is the day on which a season begins, as MM-DD; "" is that of the view.
+	Season string
 	// Only keeps what has one of the codes in each of the named dimensions.
 	Only map[string][]string
 }
@@ -35,6 +37,14 @@ type Cell struct {
 	P90                    float64 // of a median: the 90th percentile
 	N                      int     // facts, or subjects of a stock, that it is made of
 	People                 int     // different people that it is made of
+}
+
+// asOf is the last moment of recording that counts, in Unix milliseconds.
+func (q Query) asOf() int64 {
+	if q.AsOf.IsZero() {
+		return math.MaxInt64
+	}
+	return q.AsOf.UnixMilli()
 }
 
 // filter keeps rows with certain codes in one column.
@@ -123,6 +133,16 @@ func (v *view) chooser(s *Selector) func(row uint32) bool {
 	}
 }
 
+// known says whether the fact of a row counts in what was known at a moment: it
+// was recorded by then, and nothing was that supersedes it.
+func (v *view) known(row uint32, asOf int64) bool {
+	if v.recorded[row] > asOf || v.kind[row] == kindNumber[Retracted] {
+		return false
+	}
+	until, superseded := v.until[row]
+	return !superseded || until > asOf
+}
+
 // looksAt says of each kind whether the selection looks at it.
 func looksAt(kinds []Kind) (at [256]bool) {
 	for _, k := range kinds {
@@ -135,8 +155,8 @@ func looksAt(kinds []Kind) (at [256]bool) {
 func (v *view) periods(d *Definition, q Query) ([]period, error) {
 	first, last := q.From, q.To
 	if first == "" || last == "" {
-		at := looksAt(d.Kinds())
-		relevant := func(row uint32) bool { return at[v.kind[row]] }
+		at, asOf := looksAt(d.Kinds()), q.asOf()
+		relevant := func(row uint32) bool { return at[v.kind[row]] && v.known(row, asOf) }
 		if first == "" {
 			first = q.Today
 			if i := slices.IndexFunc(v.order, relevant); i >= 0 {
@@ -153,13 +173,14 @@ func (v *view) periods(d *Definition, q Query) ([]period, error) {
 			}
 		}
 	}
-	return periods(q.Grain, first, last)
+	return periods(q.Grain, first, last, q.Season)
 }
 
 // Cells computes the indicator. A cell into which nothing falls is left out,
 // except of the total, which has every period; a median over nothing has no cell
 // at all. The cells come by period, then by codes.
 func (v *view) Cells(d *Definition, q Query) ([]Cell, error) {
+	q.Season = cmp.Or(q.Season, v.season)
 	spans, err := v.periods(d, q)
 	if err != nil {
 		return nil, err
@@ -204,12 +225,13 @@ type tally struct {
 	n      int
 	sum    int64
 	people []uint32 // with repetitions
+	firms  []uint32 // employers, with repetitions
 	values []int64
 }
 
 // flow counts what happened in each period.
 func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
-	chosen, cut := v.chooser(d.Select.Facts), v.cutter(d, q)
+	chosen, cut, asOf := v.chooser(d.Select.Facts), v.cutter(d, q), q.asOf()
 	var number []int64
 	if d.Of != "" {
 		number = v.numbers[d.Of]
@@ -226,7 +248,7 @@ func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
 		}
 		for ; i < len(v.order) && v.occurred[v.order[i]] < span.end; i++ {
 			row := v.order[i]
-			if !chosen(row) || !cut.keeps(row) || number != nil && number[row] == absent {
+			if !v.known(row, asOf) || !chosen(row) || !cut.keeps(row) || number != nil && number[row] == absent {
 				continue
 			}
 			key := cut.key(row)
@@ -245,6 +267,9 @@ func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
 			if p := v.person[row]; p != 0 {
 				t.people = append(t.people, p)
 			}
+			if e := v.employer[row]; e != 0 && d.Measure == DistinctEmployers {
+				t.firms = append(t.firms, e)
+			}
 		}
 		start := len(out)
 		for key, t := range cells {
@@ -252,6 +277,8 @@ func (v *view) flow(d *Definition, q Query, spans []period) []Cell {
 			switch d.Measure {
 			case DistinctPeople:
 				c.Value = float64(c.People)
+			case DistinctEmployers:
+				c.Value = float64(different(t.firms))
 			case Count:
 				c.Value = float64(t.n)
 			case Sum:
@@ -292,7 +319,7 @@ const noRow = int32(-1)
 // own order, so that a fact that came late, or was corrected to another date,
 // takes its place in the history whenever it is met.
 func (v *view) stock(d *Definition, q Query, spans []period) []Cell {
-	at, cut := looksAt(d.Kinds()), v.cutter(d, q)
+	at, cut, asOf := looksAt(d.Kinds()), v.cutter(d, q), q.asOf()
 	enters, changes, leaves := v.chooser(d.Enters), v.chooser(d.Changes), v.chooser(d.Leaves)
 	number := v.numbers[d.Of] // nil for people and subjects
 
@@ -326,7 +353,7 @@ func (v *view) stock(d *Definition, q Query, spans []period) []Cell {
 	for _, span := range spans {
 		for ; i < len(v.order) && v.occurred[v.order[i]] < span.end; i++ {
 			row := int32(v.order[i])
-			if !at[v.kind[row]] {
+			if !at[v.kind[row]] || !v.known(uint32(row), asOf) {
 				continue
 			}
 			s := v.subject[row]

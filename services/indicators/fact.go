@@ -26,6 +26,7 @@ const (
 	StageEntered        Kind = "stage_entered"
 	PathwayExited       Kind = "pathway_exited"
 	PathwayCompleted    Kind = "pathway_completed"
+	Retracted           Kind = "retracted" // takes another fact away; is itself never counted
 	EmployerRegistered  Kind = "employer_registered"
 	EmployerUpdated     Kind = "employer_updated"
 	OfferOpened         Kind = "offer_opened"
@@ -47,7 +48,7 @@ type source struct {
 
 // sources are the topics that are folded.
 var sources = []source{
-	{event.TopicCandidates, []Kind{CandidateRegistered, CandidateUpdated, PathwayOpened, StageEntered, PathwayExited, PathwayCompleted}},
+	{event.TopicCandidates, []Kind{CandidateRegistered, CandidateUpdated, PathwayOpened, StageEntered, PathwayExited, PathwayCompleted, Retracted}},
 	{event.TopicEmployers, []Kind{EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, PostReleased, OfferClosed}},
 	{event.TopicMatching, []Kind{DecisionRecorded, CampaignCompleted}},
 	{event.TopicNotifications, []Kind{MessageSent, MessageFailed}},
@@ -84,6 +85,7 @@ type Codes struct {
 	Governorate   string `bson:"governorate,omitempty" json:"governorate,omitempty"`
 	Sex           string `bson:"sex,omitempty" json:"sex,omitempty"`
 	Age           string `bson:"age,omitempty" json:"age,omitempty"` // group, see ageGroups
+	Diploma       string `bson:"diploma,omitempty" json:"diploma,omitempty"`
 	Stage         string `bson:"stage,omitempty" json:"stage,omitempty"`
 	FromStage     string `bson:"from_stage,omitempty" json:"from_stage,omitempty"`
 	Placement     string `bson:"placement,omitempty" json:"placement,omitempty"` // "yes" or "no"
@@ -109,6 +111,7 @@ var codeFields = map[string]func(*Codes) *string{
 	"governorate":    func(c *Codes) *string { return &c.Governorate },
 	"sex":            func(c *Codes) *string { return &c.Sex },
 	"age":            func(c *Codes) *string { return &c.Age },
+	"diploma":        func(c *Codes) *string { return &c.Diploma },
 	"stage":          func(c *Codes) *string { return &c.Stage },
 	"from_stage":     func(c *Codes) *string { return &c.FromStage },
 	"placement":      func(c *Codes) *string { return &c.Placement },
@@ -129,14 +132,21 @@ var codeFields = map[string]func(*Codes) *string{
 }
 
 // Fact is one event, reduced to what figures need. It never changes once it is
-// stored: a correction is another fact of the same subject with a higher Seq.
+// stored: a correction is another fact, which supersedes it.
 type Fact struct {
 	ID      string `bson:"-" json:"id"` // the event's id, also the document's
 	Kind    Kind   `bson:"kind" json:"kind"`
 	Subject string `bson:"subject" json:"subject"`                   // the aggregate's id
 	Person  string `bson:"person,omitempty" json:"person,omitempty"` // the candidate's id, pseudonymous; "" when the fact is about nobody
 	Offer   string `bson:"offer,omitempty" json:"offer,omitempty"`   // the offer's id, where there is one
-	Seq     int64  `bson:"seq,omitempty" json:"seq,omitempty"`       // the event's place within the subject, from 1; 0: not said
+	// Employer is the id of the employer whose offer the fact is about.
+	Employer string `bson:"employer,omitempty" json:"employer,omitempty"`
+	Seq      int64  `bson:"seq,omitempty" json:"seq,omitempty"` // the event's place within the subject, from 1; 0: not said
+	// Supersedes is the id of the fact that this one replaces or, when it is
+	// Retracted, takes away. It must be one of the same subject, and counts no more
+	// from the moment on at which this one was recorded. What replaces a fact has
+	// its Seq, so that the subject's own order stays as it was.
+	Supersedes string `bson:"supersedes,omitempty" json:"supersedes,omitempty"`
 	// OccurredAt is when it happened in the world, RecordedAt when Masar learned
 	// of it. Both are UTC, to the millisecond, as the documents keep them.
 	OccurredAt time.Time `bson:"occurred_at" json:"occurred_at"`
@@ -285,7 +295,7 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 	if f.Person == "" && f.aboutSomebody() {
 		return Fact{}, fmt.Errorf("%w: a %s names no candidate", ErrNotAFact, f.Kind)
 	}
-	if len(f.Person) > maxID || len(f.Offer) > maxID {
+	if len(f.Person) > maxID || len(f.Offer) > maxID || len(f.Employer) > maxID || len(f.Supersedes) > maxID {
 		return Fact{}, fmt.Errorf("%w: an id of a %s is longer than %d bytes", ErrNotAFact, f.Kind, maxID)
 	}
 	return f, nil
@@ -378,6 +388,7 @@ func (f *Fact) terms(t *employersv1.Terms) {
 	f.Codes.Region = coded(t.GetRegion())
 	f.Codes.Rome = coded(t.GetRome())
 	f.Codes.Contract = coded(t.GetContract())
+	f.Employer = t.GetEmployerId()
 	f.Terms = &Terms{Posts: int64(max(t.GetPosts(), 0)), Filled: int64(max(t.GetPostsFilled(), 0))}
 }
 

@@ -159,7 +159,7 @@ func FuzzFold(f *testing.F) {
 		columns := NewColumns(dims, defs)
 		columns.Add(read)
 		for _, d := range defs {
-			for _, q := range Checks(d, "2026-01-01") {
+			for _, q := range Checks(d, "2026-01-01", "") {
 				cells, err := columns.View().Cells(d, q)
 				if err != nil {
 					t.Fatal(err)

@@ -37,6 +37,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	dims := Dimensions()
 
 	columns := NewColumns(dims, defs)
+	columns.SeasonStarts(programme.SeasonStarts)
 	facts := newFactStore(p.Store, columns, p.Now, p.Log)
 	if err := facts.docs.Ensure(ctx); err != nil {
 		return nil, nil, fmt.Errorf("the collection of facts: %w", err)

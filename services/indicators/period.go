@@ -1,6 +1,7 @@
 package indicators
 
 import (
+	"fmt"
 	"time"
 	_ "time/tzdata" // a container without zone files still knows Africa/Tunis
 )
@@ -19,15 +20,25 @@ var tunis = func() *time.Location {
 // Grain is the length of the periods of a series.
 type Grain string
 
-// The grains. A day and a month are local; All is one period, named "all".
+// The grains, and how their periods are named. All are local; the two halves of a
+// year are S1 and S2 (semestres), as in SDMX.
 const (
-	Day   Grain = "day"
-	Month Grain = "month"
-	All   Grain = "all"
+	Day      Grain = "day"       // 2026-03-14
+	Month    Grain = "month"     // 2026-03
+	Quarter  Grain = "quarter"   // 2026-Q1
+	HalfYear Grain = "half_year" // 2026-S1
+	Year     Grain = "year"      // 2026
+	Season   Grain = "season"    // 2025/2026, or 2026 when it begins on 1 January
+	All      Grain = "all"       // one period, named "all"
 )
 
 // Grains lists them.
-var Grains = []Grain{Day, Month, All}
+var Grains = []Grain{Day, Month, Quarter, HalfYear, Year, Season, All}
+
+// DefaultSeason is the day on which a season begins, as MM-DD, where the
+// programme's settings do not say: that of the Tunisian agricultural season
+// (campagne agricole). Our own reading, to be confirmed; see programme.yaml.
+const DefaultSeason = "09-01"
 
 // period is one span of a series: the instants from start, included, to end,
 // excluded, in Unix milliseconds.
@@ -49,8 +60,9 @@ func dayStart(day string, later int) (time.Time, error) {
 }
 
 // periods cuts the days from first to last, both included, into periods. The
-// first and the last month may be partial.
-func periods(g Grain, first, last string) ([]period, error) {
+// first and the last may be partial. season is the day, as MM-DD, on which a
+// season begins, "" for DefaultSeason.
+func periods(g Grain, first, last, season string) ([]period, error) {
 	start, err := dayStart(first, 0)
 	if err != nil {
 		return nil, err
@@ -62,21 +74,60 @@ func periods(g Grain, first, last string) ([]period, error) {
 	if g == All {
 		return []period{{string(All), start.UnixMilli(), end.UnixMilli()}}, nil
 	}
+	begins, err := seasonStart(season)
+	if err != nil {
+		return nil, err
+	}
 	var out []period
 	for at := start; at.Before(end); {
-		var next time.Time
-		layout := time.DateOnly
-		if g == Month {
-			layout = "2006-01"
-			next = time.Date(at.Year(), at.Month()+1, 1, 0, 0, 0, 0, tunis)
-		} else {
-			next = time.Date(at.Year(), at.Month(), at.Day()+1, 0, 0, 0, 0, tunis)
-		}
+		label, next := around(g, at, begins)
 		if next.After(end) {
 			next = end
 		}
-		out = append(out, period{at.Format(layout), at.UnixMilli(), next.UnixMilli()})
+		out = append(out, period{label, at.UnixMilli(), next.UnixMilli()})
 		at = next
 	}
 	return out, nil
+}
+
+// seasonStart reads the day on which a season begins. 29 February is none: it
+// does not come every year.
+func seasonStart(season string) (time.Time, error) {
+	if season == "" {
+		season = DefaultSeason
+	}
+	t, err := time.Parse("2006-01-02", "2001-"+season)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("the day on which a season begins is %q: want a month and a day of every year, as MM-DD", season)
+	}
+	return t, nil
+}
+
+// around is the period that an instant falls into: its name, and when the next
+// one begins.
+func around(g Grain, at, season time.Time) (label string, next time.Time) {
+	year, month, day := at.Date()
+	from := func(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, tunis) }
+	switch g {
+	case Month:
+		return at.Format("2006-01"), from(year, month+1, 1)
+	case Quarter:
+		n := (int(month) + 2) / 3
+		return fmt.Sprintf("%04d-Q%d", year, n), from(year, time.Month(3*n+1), 1)
+	case HalfYear:
+		n := (int(month) + 5) / 6
+		return fmt.Sprintf("%04d-S%d", year, n), from(year, time.Month(6*n+1), 1)
+	case Year:
+		return fmt.Sprintf("%04d", year), from(year+1, 1, 1)
+	case Season:
+		if at.Before(from(year, season.Month(), season.Day())) {
+			year--
+		}
+		next = from(year+1, season.Month(), season.Day())
+		if season.YearDay() == 1 {
+			return fmt.Sprintf("%04d", year), next
+		}
+		return fmt.Sprintf("%04d/%04d", year, year+1), next
+	}
+	return at.Format(time.DateOnly), from(year, month, day+1)
 }

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -42,6 +43,7 @@ type witness struct {
 	*Fact
 	day   string
 	codes []string
+	until time.Time // when it was superseded; zero: never
 	// Of a stock.
 	enters, leaves bool
 }
@@ -57,13 +59,27 @@ func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
 		}
 		return e
 	}
+	superseded := map[string][]*Fact{} // by id, what supersedes it
+	for i, f := range facts {
+		if f.Supersedes != "" {
+			superseded[f.Supersedes] = append(superseded[f.Supersedes], &facts[i])
+		}
+	}
 	texts := map[string]string{} // each day is kept once: they are many facts of few days
 	for i, f := range facts {
+		if f.Kind == Retracted {
+			continue
+		}
 		if !matches(dims, &f, d.Facts) && !matches(dims, &f, d.Enters) && !matches(dims, &f, d.Changes) && !matches(dims, &f, d.Leaves) {
 			continue
 		}
 		w := witness{Fact: &facts[i], day: f.OccurredAt.In(tunis).Format("2006-01-02")}
 		w.enters, w.leaves = matches(dims, w.Fact, d.Enters), matches(dims, w.Fact, d.Leaves)
+		for _, by := range superseded[f.ID] {
+			if by.Subject == f.Subject && by.ID != f.ID && (w.until.IsZero() || by.RecordedAt.Before(w.until)) {
+				w.until = by.RecordedAt
+			}
+		}
 		if texts[w.day] == "" {
 			texts[w.day] = w.day
 		}
@@ -124,6 +140,7 @@ func (e evidence) recount(q Query) []Cell {
 	if len(e.parts) > 0 {
 		return divide(e.parts[0].recount(q), e.parts[1].recount(q))
 	}
+	e = e.knownAt(q.AsOf)
 	from, to := q.From, q.To
 	if from == "" {
 		from = q.Today
@@ -139,8 +156,8 @@ func (e evidence) recount(q Query) []Cell {
 	}
 	var cells []Cell
 	if e.definition.Measure == Stock {
-		for _, end := range lastDays(q.Grain, from, to) {
-			cells = append(cells, e.figures(q, labelOf(end, q.Grain), e.presentAt(end))...)
+		for _, end := range lastDays(q.Grain, from, to, q.Season) {
+			cells = append(cells, e.figures(q, labelOf(end, q.Grain, q.Season), e.presentAt(end))...)
 		}
 	} else {
 		periods := map[string][]witness{}
@@ -149,7 +166,7 @@ func (e evidence) recount(q Query) []Cell {
 				continue
 			}
 			if w.day >= from && w.day <= to {
-				label := labelOf(w.day, q.Grain)
+				label := labelOf(w.day, q.Grain, q.Season)
 				periods[label] = append(periods[label], w)
 			}
 		}
@@ -175,6 +192,27 @@ func divide(above, below []Cell) (cells []Cell) {
 		cells = append(cells, c)
 	}
 	return cells
+}
+
+// knownAt leaves out what was not known yet at a moment, and what was superseded
+// by then; a zero moment is now.
+func (e evidence) knownAt(asOf time.Time) evidence {
+	unknown := func(w witness) bool {
+		if asOf.IsZero() {
+			return !w.until.IsZero()
+		}
+		return w.RecordedAt.After(asOf) || !w.until.IsZero() && !w.until.After(asOf)
+	}
+	if !slices.ContainsFunc(e.facts, unknown) {
+		return e
+	}
+	e.facts = slices.DeleteFunc(slices.Clone(e.facts), unknown)
+	history := map[string][]witness{}
+	for subject, h := range e.history {
+		history[subject] = slices.DeleteFunc(slices.Clone(h), unknown)
+	}
+	e.history = history
+	return e
 }
 
 // presentAt is what is there at the end of a day: for each subject the fact that
@@ -234,12 +272,15 @@ func (e evidence) wanted(w witness, only map[string][]string) bool {
 
 // figure is the cell of a group of facts.
 func figure(d *Definition, key string, group []*Fact) Cell {
-	people := map[string]bool{}
+	people, firms := map[string]bool{}, map[string]bool{}
 	var total int64
 	var values []float64
 	for _, f := range group {
 		if f.Person != "" {
 			people[f.Person] = true
+		}
+		if f.Employer != "" {
+			firms[f.Employer] = true
 		}
 		if n, ok := f.Number(d.Of); ok {
 			total += n
@@ -251,6 +292,8 @@ func figure(d *Definition, key string, group []*Fact) Cell {
 	switch {
 	case d.Measure == DistinctPeople || d.Of == OfPeople:
 		c.Value = float64(len(people))
+	case d.Measure == DistinctEmployers:
+		c.Value = float64(len(firms))
 	case d.Measure == Count || d.Of == OfSubjects:
 		c.Value = float64(len(group))
 	case d.Measure == MedianDays:
@@ -267,24 +310,52 @@ func figure(d *Definition, key string, group []*Fact) Cell {
 func twoDecimals(x float64) float64 { return math.Round(x*100) / 100 }
 
 // labelOf is the period that a day belongs to.
-func labelOf(day string, g Grain) string {
+func labelOf(day string, g Grain, season string) string {
+	year, month := day[:4], day[5:7]
 	switch g {
-	case Month:
-		return day[:7]
 	case Day:
 		return day
+	case Month:
+		return day[:7]
+	case Quarter:
+		return year + map[string]string{
+			"01": "-Q1", "02": "-Q1", "03": "-Q1", "04": "-Q2", "05": "-Q2", "06": "-Q2",
+			"07": "-Q3", "08": "-Q3", "09": "-Q3", "10": "-Q4", "11": "-Q4", "12": "-Q4",
+		}[month]
+	case HalfYear:
+		if month <= "06" {
+			return year + "-S1"
+		}
+		return year + "-S2"
+	case Year:
+		return year
+	case Season:
+		if season == "" {
+			season = DefaultSeason
+		}
+		n, err := strconv.Atoi(year)
+		if err != nil {
+			return day
+		}
+		if day[5:] < season {
+			n--
+		}
+		if season == "01-01" {
+			return fmt.Sprintf("%04d", n)
+		}
+		return fmt.Sprintf("%04d/%04d", n, n+1)
 	}
 	return "all"
 }
 
 // lastDays is the last day of each period between two days.
-func lastDays(g Grain, from, to string) (last []string) {
+func lastDays(g Grain, from, to, season string) (last []string) {
 	at, err := time.Parse("2006-01-02", from)
 	if err != nil {
 		return nil
 	}
 	for day := from; day <= to; day = at.Format("2006-01-02") {
-		if len(last) > 0 && labelOf(last[len(last)-1], g) == labelOf(day, g) {
+		if len(last) > 0 && labelOf(last[len(last)-1], g, season) == labelOf(day, g, season) {
 			last[len(last)-1] = day
 		} else {
 			last = append(last, day)
@@ -357,8 +428,9 @@ func Compare(d *Definition, q Query, served, recounted []Cell) []Difference {
 }
 
 // Checks lists the queries by which a definition is verified: the total, each
-// single cut and all dimensions at once, by month and since the start.
-func Checks(d *Definition, today string) (checks []Query) {
+// single cut and all dimensions at once, by month and since the start, and the
+// total by the longer periods.
+func Checks(d *Definition, today, season string) (checks []Query) {
 	cuts := [][]string{nil}
 	for _, name := range d.Dimensions {
 		cuts = append(cuts, []string{name})
@@ -372,6 +444,11 @@ func Checks(d *Definition, today string) (checks []Query) {
 		}
 		for _, by := range cuts {
 			checks = append(checks, Query{Grain: g, By: by, Today: today})
+		}
+	}
+	for _, g := range []Grain{Quarter, HalfYear, Year, Season} {
+		if slices.Contains(d.Grains, g) {
+			checks = append(checks, Query{Grain: g, Today: today, Season: season})
 		}
 	}
 	return checks

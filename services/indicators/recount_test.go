@@ -11,7 +11,8 @@ import (
 
 // history draws facts of a few subjects and people: kinds in any order, dates
 // that go back and forth, sequences that repeat or are missing, codes that are
-// in no list.
+// in no list, facts that supersede others, which may come before them, be others'
+// or not be there at all.
 func history(t *rapid.T) []Fact {
 	from := time.Date(2025, 12, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 	to := time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
@@ -27,6 +28,10 @@ func history(t *rapid.T) []Fact {
 			Subject:    fmt.Sprintf("s%d", rapid.IntRange(0, 7).Draw(t, "subject")),
 			Seq:        rapid.Int64Range(0, 6).Draw(t, "seq"),
 			OccurredAt: time.UnixMilli(rapid.Int64Range(from, to).Draw(t, "occurred")).UTC(),
+			RecordedAt: time.UnixMilli(rapid.Int64Range(from, to).Draw(t, "recorded")).UTC(),
+		}
+		if kind == Retracted || rapid.IntRange(0, 3).Draw(t, "correction") == 0 {
+			f.Supersedes = fmt.Sprintf("%02d", rapid.IntRange(0, 60).Draw(t, "supersedes"))
 		}
 		if f.aboutSomebody() {
 			f.Person = fmt.Sprintf("p%d", rapid.IntRange(0, 4).Draw(t, "person"))
@@ -46,6 +51,7 @@ func history(t *rapid.T) []Fact {
 				f.Stay = &stay
 			}
 		} else {
+			f.Employer = rapid.SampledFrom([]string{"", "e1", "e2"}).Draw(t, "employer")
 			f.Codes.Rome = code("rome", "A1401", "K1304")
 			f.Terms = &Terms{Posts: rapid.Int64Range(0, 9).Draw(t, "posts"), Filled: rapid.Int64Range(0, 9).Draw(t, "filled")}
 		}
@@ -78,13 +84,20 @@ func TestEngineEqualsRecount(t *testing.T) {
 		}
 		today := rapid.SampledFrom([]string{"2025-11-20", "2026-01-15", "2026-04-20"}).Draw(t, "today")
 		d := rapid.SampledFrom(defs).Draw(t, "indicator")
-		checks := Checks(d, today)
+		checks := Checks(d, today, "")
+		asOf := rapid.SampledFrom(append(facts, Fact{RecordedAt: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)})).Draw(t, "as of").RecordedAt
 		by, only := d.Dimensions[:min(1, len(d.Dimensions))], map[string][]string{}
 		for _, name := range by {
 			only[name] = []string{"agri", "P04", "F", "TN-71", Unknown, Other}
 		}
 		checks = append(checks,
 			Query{Grain: Day, By: by, Today: today},
+			Query{Grain: Season, By: by, Today: today, Season: "01-01"},
+			Query{Grain: Season, Today: today, Season: "03-01"},
+			Query{Grain: Quarter, By: by, Today: today, From: "2026-01-10", To: "2026-03-15"},
+			Query{Grain: All, By: by, Today: today, AsOf: asOf},
+			Query{Grain: Month, Today: today, AsOf: asOf},
+			Query{Grain: Day, Today: today, AsOf: asOf, From: "2026-01-20"},
 			Query{Grain: Month, By: by, Today: today, From: "2026-01-10", To: "2026-03-15"},
 			Query{Grain: Day, Today: today, From: "2026-02-01"},
 			Query{Grain: All, Today: today, To: "2026-02-01"},

@@ -9,16 +9,8 @@ import (
 	"masar.local/pkg/api"
 )
 
-// The grains of reviews that are longer than a month. A quarter is named
-// "2026-Q3", a half-year "2026-S2", a year "2026".
-const (
-	reviewQuarter  Grain = "quarter"
-	reviewHalfYear Grain = "half_year"
-	reviewYear     Grain = "year"
-)
-
 // ReviewGrains are the lengths of the periods that can be frozen.
-var ReviewGrains = []Grain{Month, reviewQuarter, reviewHalfYear, reviewYear}
+var ReviewGrains = []Grain{Month, Quarter, HalfYear, Year}
 
 // ReviewPeriod is one period of the calendar, in local days of Zone.
 type ReviewPeriod struct {
@@ -33,11 +25,11 @@ func months(g Grain) int {
 	switch g {
 	case Month:
 		return 1
-	case reviewQuarter:
+	case Quarter:
 		return 3
-	case reviewHalfYear:
+	case HalfYear:
 		return 6
-	case reviewYear:
+	case Year:
 		return 12
 	}
 	return 0
@@ -48,11 +40,11 @@ func months(g Grain) int {
 func newReviewPeriod(g Grain, year int, month time.Month) ReviewPeriod {
 	p := ReviewPeriod{Grain: g, First: api.NewDate(year, month, 1), Last: api.NewDate(year, month+time.Month(months(g)), 0)}
 	switch g {
-	case reviewQuarter:
+	case Quarter:
 		p.Label = fmt.Sprintf("%04d-Q%d", year, (int(month)+2)/3)
-	case reviewHalfYear:
+	case HalfYear:
 		p.Label = fmt.Sprintf("%04d-S%d", year, (int(month)+5)/6)
-	case reviewYear:
+	case Year:
 		p.Label = fmt.Sprintf("%04d", year)
 	default:
 		p.Label = fmt.Sprintf("%04d-%02d", year, month)
@@ -78,13 +70,13 @@ func ParseReviewPeriod(text string, g Grain) (ReviewPeriod, error) {
 		number := func(s string) int { n, _ := strconv.Atoi(s); return n }
 		switch {
 		case m[2] != "":
-			p = newReviewPeriod(reviewQuarter, year, time.Month(3*number(m[2])-2))
+			p = newReviewPeriod(Quarter, year, time.Month(3*number(m[2])-2))
 		case m[3] != "":
-			p = newReviewPeriod(reviewHalfYear, year, time.Month(6*number(m[3])-5))
+			p = newReviewPeriod(HalfYear, year, time.Month(6*number(m[3])-5))
 		case m[4] != "":
 			p = newReviewPeriod(Month, year, time.Month(number(m[4])))
 		default:
-			p = newReviewPeriod(reviewYear, year, time.January)
+			p = newReviewPeriod(Year, year, time.January)
 		}
 		if g != "" && g != p.Grain {
 			return ReviewPeriod{}, api.Field{Path: "grain", Code: "mismatch", Reason: fmt.Sprintf("%s is a %s, not a %s", p.Label, p.Grain, g)}

@@ -11,7 +11,10 @@ func (c *Columns) snapshot() (*view, []SourceCount) {
 	return c.View(), sources
 }
 
-func asOfQuery(q Query, _ time.Time) Query { return q }
+func asOfQuery(q Query, at time.Time) Query {
+	q.AsOf = at
+	return q
+}
 
 func (s *service) behind(ctx context.Context, v *view, d *Definition, q Query, codes []string) ([]string, error) {
 	var all []Fact

@@ -311,7 +311,7 @@ func TestWrongQuestions(t *testing.T) {
 		"/api/indicators/values":                                                    {422, "people_by_stage"},
 		"/api/indicators/values?code=people_followed&by=stage":                      {422, "scheme, sector, governorate, sex, age"},
 		"/api/indicators/values?code=people_followed&by=sex,sex":                    {422, "twice"},
-		"/api/indicators/values?code=people_followed&grain=week":                    {422, "day, month, all"},
+		"/api/indicators/values?code=people_followed&grain=week":                    {422, "day, month, quarter"},
 		"/api/indicators/values?code=people_followed&from=2026-02-30":               {422, "date of the calendar"},
 		"/api/indicators/values?code=people_followed&from=2026-02-02&to=2026-02-01": {422, "not before from"},
 		"/api/indicators/values?code=people_followed&from=1999-01-01":               {422, "2000"},

@@ -82,7 +82,7 @@ func TestTwoReplicasServeTheSame(t *testing.T) {
 	}
 	defs, _ := Embedded()
 	for _, d := range defs {
-		for _, q := range Checks(d, "2026-04-15") {
+		for _, q := range Checks(d, "2026-04-15", "") {
 			a, err := both[0].columns.View().Cells(d, q)
 			if err != nil {
 				t.Fatal(err)

@@ -29,7 +29,7 @@ func (s *service) Verify(ctx context.Context) (Verification, error) {
 	if err != nil {
 		return Verification{}, err
 	}
-	out, err := verify(ctx, s.defs, s.dims, facts, s.today(), view.Cells)
+	out, err := verify(ctx, s.defs, s.dims, facts, s.today(), view)
 	out.Served = len(view.id)
 	out.Seconds = math.Round(time.Since(began).Seconds()*1000) / 1000
 	return out, err
@@ -83,7 +83,7 @@ func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
 
 // verify recounts every check of every definition and compares it with what is
 // served; the definitions are shared out among the processors.
-func verify(ctx context.Context, defs Definitions, dims []Dimension, facts []Fact, today string, served func(*Definition, Query) ([]Cell, error)) (Verification, error) {
+func verify(ctx context.Context, defs Definitions, dims []Dimension, facts []Fact, today string, served *view) (Verification, error) {
 	parts := make([]Verification, len(defs))
 	errs := make([]error, len(defs))
 	todo := make(chan int, len(defs))
@@ -111,13 +111,13 @@ func verify(ctx context.Context, defs Definitions, dims []Dimension, facts []Fac
 	return out, errors.Join(errs...)
 }
 
-func verifyOne(ctx context.Context, d *Definition, dims []Dimension, facts []Fact, today string, served func(*Definition, Query) ([]Cell, error)) (out Verification, err error) {
+func verifyOne(ctx context.Context, d *Definition, dims []Dimension, facts []Fact, today string, served *view) (out Verification, err error) {
 	evidence := evidenceOf(d, dims, facts)
-	for _, q := range Checks(d, today) {
+	for _, q := range Checks(d, today, served.season) {
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
-		cells, err := served(d, q)
+		cells, err := served.Cells(d, q)
 		if err != nil {
 			return out, err
 		}
