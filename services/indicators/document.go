@@ -9,14 +9,12 @@ import (
 
 	celast "github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
-
-	"masar.local/pkg/reference"
 )
 
 // Document writes docs/indicators.md from the definitions: in French, for a reader
 // who is not a programmer.
 func Document(defs Definitions, dims []Dimension) string {
-	w := writer{dims: newDimensionSet(dims), labels: schemeLabels()}
+	w := writer{dims: newDimensionSet(dims)}
 	w.line("<!-- Écrit par `masar indicators docs` à partir de services/indicators/definitions/ : ne pas modifier à la main. -->")
 	w.line("# Les indicateurs")
 	w.line("")
@@ -92,9 +90,8 @@ var notFed = []struct{ result, label, reason string }{
 
 // writer writes lines of Markdown.
 type writer struct {
-	b      strings.Builder
-	dims   dimensionSet
-	labels map[string]string // of stages and exits
+	b    strings.Builder
+	dims dimensionSet
 }
 
 func (w *writer) line(format string, args ...any) {
@@ -265,16 +262,19 @@ func (w *writer) subject(name string) string {
 }
 
 func (w *writer) code(name, code string) string {
-	switch {
-	case name == KindName:
+	if name == KindName {
 		return "« " + kindFR[Kind(code)] + " »"
-	case (name == "stage" || name == "from_stage" || name == "exit") && w.labels[code] != "":
-		return code + " (" + w.labels[code] + ")"
 	}
-	if text, ok := map[string]string{"yes": "oui", "no": "non", Unknown: "inconnu", Other: "autre", "active": "actif", "suspended": "suspendu"}[code]; ok {
-		return text
+	label := codeLabel(name, code).FR
+	switch name {
+	case "placement":
+		return map[string]string{"yes": "oui", "no": "non"}[code]
+	case "stage", "from_stage", "exit", "rome":
+		if label != code && code != Unknown && code != Other {
+			return code + " (" + label + ")"
+		}
 	}
-	return code
+	return label
 }
 
 func (w *writer) names(dims []string, between string) string {
@@ -375,28 +375,23 @@ func (w *writer) example(d *Definition, t DefinitionTest) {
 			if text == noFigure {
 				text = "pas de chiffre"
 			}
-			if name := strings.TrimSpace(strings.TrimPrefix(key, string(All))); name != "" {
-				text = name + " = " + text
+			var of []string
+			parts := strings.Fields(key)
+			if parts[0] != string(All) {
+				of = append(of, parts[0])
+			}
+			for i, code := range parts[1:] {
+				if i < len(e.By) {
+					of = append(of, w.code(e.By[i], code))
+				}
+			}
+			if len(of) > 0 {
+				text = strings.Join(of, ", ") + " : " + text
 			}
 			answers = append(answers, text)
 		}
 		w.line("→ %s : **%s**  ", question, strings.Join(answers, " ; "))
 	}
-}
-
-// schemeLabels gives each stage and each exit the French label of the first scheme
-// that has it.
-func schemeLabels() map[string]string {
-	out := map[string]string{}
-	for _, s := range reference.Schemes().All() {
-		for _, stage := range s.Stages {
-			out[stage.Code] = cmp.Or(out[stage.Code], stage.LabelFR)
-		}
-		for _, exit := range s.Exits {
-			out[exit.Code] = cmp.Or(out[exit.Code], exit.LabelFR)
-		}
-	}
-	return out
 }
 
 // kindFR names the kinds of facts for readers.
