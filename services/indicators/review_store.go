@@ -114,7 +114,7 @@ func complete1(d *docstore.Doc[Review]) Review {
 	return r.named()
 }
 
-var reviewName = regexp.MustCompile(`^(20[0-9QS-]+?)(?:-v([1-9][0-9]{0,8}))?$`)
+var reviewName = regexp.MustCompile(`^(20[0-9QS-]{2,6}?)(?:-v([1-9][0-9]{0,8}))?$`)
 
 // head finds a review by id, by name, or by period.
 func (s *reviewStore) head(ctx context.Context, id string) (Review, error) {
