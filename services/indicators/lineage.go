@@ -134,8 +134,8 @@ func (s *service) checkLineage(ctx context.Context, q *LineageQuery) (*Definitio
 	if len(faults) > 0 {
 		return nil, Query{}, api.Invalid(faults...)
 	}
-	query.By, query.Only = q.By, scope(access.From(ctx), d)
-	return d, asOfQuery(query, q.AsOf), nil
+	query.By, query.Only, query.AsOf = q.By, scope(access.From(ctx), d), q.AsOf
+	return d, query, nil
 }
 
 // lineagePeriod is the query of one period, as one figure.
@@ -158,7 +158,7 @@ func (s *service) lineagePeriod(g Grain, label string) (Query, error) {
 	if err != nil || p.Label != label {
 		return Query{}, wrong
 	}
-	return p.query(nil), nil
+	return p.query(nil, time.Time{}), nil
 }
 
 // Lineage says which definition and which facts a figure is made of. Every call

@@ -249,6 +249,31 @@ func (s *service) repeated(ctx context.Context, id, fingerprint string) (Review,
 	return r, nil
 }
 
+// sources says what the view holds from each topic: of the same moment as its
+// figures, which Columns.Sources, asked before or after, is not.
+func (v *view) sources() []SourceCount {
+	out := make([]SourceCount, len(sources))
+	for i, s := range sources {
+		out[i].Topic = s.Topic
+	}
+	place := make([]int, len(kindNumber))
+	for kind, n := range kindNumber {
+		place[n] = sourceOf[kind]
+	}
+	recorded, occurred := slices.Repeat([]int64{absent}, len(out)), slices.Repeat([]int64{absent}, len(out))
+	for row, kind := range v.kind {
+		i := place[kind]
+		out[i].Facts++
+		recorded[i], occurred[i] = max(recorded[i], v.recorded[row]), max(occurred[i], v.occurred[row])
+	}
+	for i := range out {
+		if out[i].Facts > 0 {
+			out[i].LastRecorded, out[i].LastOccurred = time.UnixMilli(recorded[i]).UTC(), time.UnixMilli(occurred[i]).UTC()
+		}
+	}
+	return out
+}
+
 // plainLine keeps a subject on one line of the canonical text.
 func plainLine(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -266,12 +291,12 @@ func (s *service) photograph(ctx context.Context, r *Review, period ReviewPeriod
 	// still on its way here.
 	r.FrozenAt = s.now().UTC().Truncate(time.Millisecond)
 	r.AsOf = r.FrozenAt
-	view, sources := s.columns.snapshot()
+	view := s.columns.View()
 	freshness, err := s.Freshness(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range sources {
+	for _, c := range view.sources() {
 		from := ReviewSource{Topic: c.Topic, Facts: c.Facts, LastRecorded: c.LastRecorded, LastOccurred: c.LastOccurred}
 		for _, f := range freshness.Sources {
 			if f.Topic == c.Topic {
@@ -326,7 +351,7 @@ func (s *service) reviewCells(ctx context.Context, view *view, d *Definition, pe
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		cells, err := view.Cells(d, asOfQuery(period.query(by), asOf))
+		cells, err := view.Cells(d, period.query(by, asOf))
 		if err != nil {
 			return nil, err
 		}

@@ -95,6 +95,7 @@ func ParseReviewPeriod(text string, g Grain) (ReviewPeriod, error) {
 
 // query asks for the figures of the period: of a flow what happened in it, of a
 // stock what is there at its end.
-func (p ReviewPeriod) query(by []string) Query {
-	return Query{Grain: All, By: by, From: p.First.String(), To: p.Last.String(), Today: p.Last.String()}
+// asOf is what was known then; zero: everything.
+func (p ReviewPeriod) query(by []string, asOf time.Time) Query {
+	return Query{Grain: All, By: by, From: p.First.String(), To: p.Last.String(), Today: p.Last.String(), AsOf: asOf}
 }

@@ -3,18 +3,7 @@ package indicators
 import (
 	"context"
 	"slices"
-	"time"
 )
-
-func (c *Columns) snapshot() (*view, []SourceCount) {
-	sources := c.Sources()
-	return c.View(), sources
-}
-
-func asOfQuery(q Query, at time.Time) Query {
-	q.AsOf = at
-	return q
-}
 
 func (s *service) behind(ctx context.Context, v *view, d *Definition, q Query, codes []string) ([]string, error) {
 	var all []Fact
@@ -30,6 +19,7 @@ func (s *service) behind(ctx context.Context, v *view, d *Definition, q Query, c
 	}
 	var ids []string
 	for _, e := range whole.parts {
+		e = e.knownAt(q.AsOf)
 		ids = append(ids, behindPart(e, q, codes)...)
 	}
 	slices.Sort(ids)

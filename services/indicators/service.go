@@ -321,7 +321,7 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 	known := s.knownTo(d)
 	if !asOf.IsZero() {
 		// As it was seen then: what was still to come was not a period yet.
-		query = asOfQuery(query, asOf)
+		query.AsOf = asOf
 		query.Today = min(query.Today, localDay(asOf.UnixMilli()))
 		if known.After(asOf) {
 			known = asOf
