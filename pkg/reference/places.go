@@ -2,6 +2,7 @@ package reference
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -12,15 +13,31 @@ type Governorate struct {
 	LabelFR string
 	LabelAR string
 	LabelEN string
+	// Capital is the chief town, with its longitude and latitude in degrees
+	// (WGS84, to the hundredth), for a point on a map.
+	Capital  string
+	Lon, Lat float64
 }
 
 var governorates = sync.OnceValue(func() []Governorate {
 	var all []Governorate
-	for _, r := range table("governorates", "code", "label_fr", "label_ar", "label_en") {
-		all = append(all, Governorate{r["code"], r["label_fr"], r["label_ar"], r["label_en"]})
+	for _, r := range table("governorates", "code", "label_fr", "label_ar", "label_en", "capital", "lon", "lat") {
+		lon, lat := point("governorates", r)
+		all = append(all, Governorate{r["code"], r["label_fr"], r["label_ar"], r["label_en"], r["capital"], lon, lat})
 	}
 	return all
 })
+
+// point reads the coordinates of a row.
+func point(list string, row map[string]string) (lon, lat float64) {
+	for name, v := range map[string]*float64{"lon": &lon, "lat": &lat} {
+		var err error
+		if *v, err = strconv.ParseFloat(row[name], 64); err != nil {
+			panic("reference: embedded list " + list + ": " + err.Error())
+		}
+	}
+	return lon, lat
+}
 
 var governorateNames = sync.OnceValue(func() map[string]Governorate {
 	names := map[string]Governorate{}
@@ -142,12 +159,17 @@ func departementOf(code string) string {
 type InseeRegion struct {
 	Code    string // INSEE, "84"
 	LabelFR string
+	// Capital is the chief town, with its longitude and latitude in degrees
+	// (WGS84, to the hundredth), for a point on a map.
+	Capital  string
+	Lon, Lat float64
 }
 
 var regions = sync.OnceValue(func() []InseeRegion {
 	var all []InseeRegion
-	for _, r := range table("regions", "code", "label_fr") {
-		all = append(all, InseeRegion{r["code"], r["label_fr"]})
+	for _, r := range table("regions", "code", "label_fr", "capital", "lon", "lat") {
+		lon, lat := point("regions", r)
+		all = append(all, InseeRegion{r["code"], r["label_fr"], r["capital"], lon, lat})
 	}
 	return all
 })
