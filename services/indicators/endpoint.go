@@ -21,6 +21,7 @@ type Endpoints struct {
 	Values     api.Endpoint[ValuesRequest, output] // a Series
 	SDMX       api.Endpoint[sdmxRequest, output]
 	Structure  api.Endpoint[struct{}, output]
+	Geo        api.Endpoint[GeoQuery, output]
 	Summary    api.Endpoint[struct{}, output] // a Summary
 	Facts      api.Endpoint[FactsQuery, factsAnswer]
 	Freshness  api.Endpoint[struct{}, Freshness]
@@ -89,6 +90,7 @@ func NewEndpoints(s Service) Endpoints {
 		},
 		Values:    func(ctx context.Context, r ValuesRequest) (output, error) { return valuesOutput(ctx, s, r) },
 		SDMX:      func(ctx context.Context, r sdmxRequest) (output, error) { return sdmxOutput(ctx, s, r) },
+		Geo:       func(ctx context.Context, q GeoQuery) (output, error) { return geoOutput(ctx, s, q) },
 		Structure: func(ctx context.Context, _ struct{}) (output, error) { return sdmxStructureOutput(ctx, s) },
 		Summary:   func(ctx context.Context, _ struct{}) (output, error) { return summaryOutput(ctx, s) },
 		Facts: func(ctx context.Context, q FactsQuery) (factsAnswer, error) {

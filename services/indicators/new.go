@@ -34,6 +34,10 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if defs, err = programme.Apply(defs); err != nil {
 		return nil, nil, err
 	}
+	shapes, err := loadBorders(p.Getenv, p.Log)
+	if err != nil {
+		return nil, nil, err
+	}
 	dims := Dimensions()
 
 	columns := NewColumns(dims, defs)
@@ -52,7 +56,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	}
 	s := &service{
 		defs: defs, dims: dims, schemes: reference.Schemes(), facts: facts, columns: columns,
-		smallCell: smallCell, programme: programme, now: p.Now, log: p.Log,
+		smallCell: smallCell, programme: programme, borders: shapes, now: p.Now, log: p.Log,
 		reviews: reviews, keys: keys,
 		lag: func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
 	}

@@ -36,6 +36,9 @@ type Service interface {
 	// SDMX gives the figures of queries for SDMX, SDMXStructure what they are made of.
 	SDMX(ctx context.Context, queries ...ValuesQuery) (*sdmxMessage, error)
 	SDMXStructure(ctx context.Context) (sdmxStructureMessage, error)
+	// Geo gives the figures of one indicator on a map, and GeoStamp their Stamp.
+	Geo(ctx context.Context, q GeoQuery) (GeoMap, error)
+	GeoStamp(ctx context.Context, q GeoQuery) (string, error)
 	// Summary gives the present value of the main indicators.
 	Summary(ctx context.Context) (Summary, error)
 	// Facts gives the stored facts by id, as far as the principal's scope goes.
@@ -218,6 +221,8 @@ type service struct {
 	log       *slog.Logger
 
 	pathwayCache trackCache
+
+	borders *borders // nil: points
 
 	hashOnce sync.Once // definitionsHash
 	hash     string
