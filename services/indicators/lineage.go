@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -153,6 +154,24 @@ func (s *service) lineagePeriod(g Grain, label string) (Query, error) {
 			return Query{}, wrong
 		}
 		return Query{Grain: All, From: label, To: label, Today: label}, nil
+	}
+	if g == Season {
+		// Its first day is in the year that its label begins with.
+		begins, err := seasonStart(s.columns.View().season)
+		if err != nil {
+			return Query{}, err
+		}
+		year, err := strconv.Atoi(label[:min(4, len(label))])
+		if err != nil || year < firstYear || year >= lastYear {
+			return Query{}, wrong
+		}
+		first := time.Date(year, begins.Month(), begins.Day(), 0, 0, 0, 0, tunis)
+		name, next := around(Season, first, begins)
+		if name != label {
+			return Query{}, wrong
+		}
+		last := next.AddDate(0, 0, -1).Format(time.DateOnly)
+		return Query{Grain: All, From: first.Format(time.DateOnly), To: last, Today: last}, nil
 	}
 	p, err := ParseReviewPeriod(label, g)
 	if err != nil || p.Label != label {

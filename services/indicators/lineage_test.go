@@ -41,10 +41,10 @@ func TestEveryFigureNamesItsFacts(t *testing.T) {
 	seen := 0
 	for _, d := range r.service.defs {
 		for _, by := range reviewCuts(d) {
-			for _, grain := range []Grain{All, Month} {
+			for _, grain := range []Grain{All, Month, Quarter, HalfYear, Year, Season} {
 				series := ask[Series](r, who, fmt.Sprintf("/api/indicators/values?code=%s&grain=%s%s", d.Code, grain, strings.TrimSuffix("&by="+strings.Join(by, ","), "&by=")))
 				for _, row := range series.Rows {
-					if len(by) > 1 || grain == Month && len(by) > 0 && row.Period != "2026-02" {
+					if len(by) > 1 || grain != All && len(by) > 0 && row.Period != "2026-02" {
 						continue // enough
 					}
 					q := url.Values{"code": {d.Code}, "grain": {string(grain)}, "period": {row.Period}}
@@ -128,7 +128,7 @@ func TestLineageNamesNobody(t *testing.T) {
 		"code=nothing", "code=people_followed&by=sex", "code=people_followed&by=colour&codes=red", "code=people_followed&by=sex,sex&codes=F,F",
 		"code=people_followed&grain=month", "code=people_followed&grain=month&period=2026-13", "code=people_followed&grain=quarter&period=2026-01",
 		"code=people_followed&grain=century&period=20", "code=people_followed&period=2026", "code=people_followed&limit=0", "code=people_followed&review=2026-Q1",
-		"code=people_followed&grain=day&period=2026-02-30",
+		"code=people_followed&grain=day&period=2026-02-30", "code=people_followed&grain=season&period=2026", "code=people_followed&grain=season&period=2026/2028",
 	} {
 		if status, _, body := r.get(ada, "/api/indicators/lineage?"+wrong); status != http.StatusUnprocessableEntity && status != http.StatusNotFound {
 			t.Errorf("%s: %d %s", wrong, status, body)
