@@ -429,8 +429,8 @@ func (h *held) tell(d *Duration, hidden rowHidden, least int, at []int) {
 	if least <= 1 {
 		d.LeftOut = h.broken
 	}
-	if hidden.went {
-		return
+	if h.went.count() < least {
+		return // medians of too few
 	}
 	if n := len(h.stays.went); n > 0 {
 		d.MedianDays = new(days(medianSeconds(h.stays.went)))
@@ -459,7 +459,7 @@ func (h *held) tell(d *Duration, hidden rowHidden, least int, at []int) {
 		}
 		if seen || step.cameOn+step.out > 1-tolerance {
 			p.WentOn = new(round4(step.cameOn))
-			if !hidden.exited {
+			if !hidden.exited || h.exited.count() >= least {
 				p.Exited = new(round4(step.out))
 			}
 		}

@@ -353,7 +353,7 @@ func (t *table) funnelGroup(i int, f *flows, h *funnelHidden) FunnelGroup {
 		}
 		if row.Entered != nil {
 			row.ConversionStart = share(*row.Entered, c.people.count())
-			if row.WentOn != nil {
+			if row.WentOn != nil && place != c.plan.known-1 { // nothing comes after the last
 				row.ConversionNext = share(*row.WentOn, *row.Entered)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/csv"
+	"fmt"
 	"io"
 	"iter"
 	"math"
@@ -85,6 +86,10 @@ func (s *service) about(p access.Principal, t *tracks) PathwaysAbout {
 	about := PathwaysAbout{AsOf: t.at.UTC(), KnownTo: t.known, TimeZone: Zone, Scope: pathwayScope(p), Notes: []Told{}}
 	if !p.Can(access.IndicatorsFacts) && s.smallCell > 1 {
 		about.SmallCell = s.smallCell
+		about.Notes = append(about.Notes, Told{
+			fmt.Sprintf("Les chiffres de moins de %d personnes sont masqués, ainsi que ceux qui permettraient de les retrouver par soustraction ; les courbes sont arrondies à %d personnes près.", s.smallCell, s.smallCell),
+			fmt.Sprintf("تُحجب الأرقام التي تخص أقل من %d أشخاص، وكل رقم يسمح باستنتاجها بالطرح؛ والمنحنيات مقرّبة في حدود %d أشخاص.", s.smallCell, s.smallCell),
+		})
 	}
 	without, keeps := 0, t.keeper(about.Scope)
 	for i := range t.list {

@@ -139,22 +139,17 @@ type quantile struct {
 }
 
 // read walks through the steps once. The moments are in the order of time. Where groups
-// below least are hidden, only those steps are seen at which so many have left, in each
-// way, since the last one that is seen, or none, and so many are left, or none. That is
-// a property of the stays, so that no choice of moments shows more.
+// below least are hidden, the shares change only when so many have left in their way
+// since they last did, and so many, or nobody, are left: no share is then further from
+// the true one than that many people. It is a property of the stays, so that no choice
+// of moments shows more.
 func (s *stays) read(moments []uint32, least int) curve {
 	var c curve
-	before := step{risk: s.len(), still: 1}
+	told := step{risk: s.len(), still: 1}
 	went, exited := 0, 0
-	enough := func(n int) bool { return n == 0 || n >= least }
 	for st := range s.estimate {
-		went, exited = went+st.went, exited+st.exited
-		if least > 1 && !(enough(went) && enough(exited) && enough(st.risk-st.went-st.exited)) {
-			continue
-		}
-		went, exited = 0, 0
 		for len(c.at) < len(moments) && moments[len(c.at)] < st.seconds {
-			c.at = append(c.at, before)
+			c.at = append(c.at, told)
 		}
 		if !c.median.seen && st.still <= .5+tolerance {
 			c.median = quantile{st.seconds, true}
@@ -162,10 +157,18 @@ func (s *stays) read(moments []uint32, least int) curve {
 		if !c.p90.seen && st.still <= .1+tolerance {
 			c.p90 = quantile{st.seconds, true}
 		}
-		before = st
+		went, exited = went+st.went, exited+st.exited
+		left := st.risk - st.went - st.exited
+		enough := left == 0 || left >= least
+		if went >= least && enough {
+			told.still, told.spread, told.cameOn, went = st.still, st.spread, st.cameOn, 0
+		}
+		if exited >= least && enough {
+			told.out, exited = st.out, 0
+		}
 	}
 	for len(c.at) < len(moments) {
-		c.at = append(c.at, before)
+		c.at = append(c.at, told)
 	}
 	return c
 }
