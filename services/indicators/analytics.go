@@ -2,8 +2,8 @@ package indicators
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -41,9 +41,10 @@ type PathwayQuery struct {
 	// cohort is always whole; they need a Cohort.
 	From api.Date `query:"from"`
 	To   api.Date `query:"to"`
-	// AsOf is the instant as which everything is told: what had happened by then, as
-	// far as it was known then. Zero: now.
-	AsOf time.Time `query:"as_of"`
+	// AsOf is the instant (RFC 3339), or the local day of which the end is meant, as
+	// which everything is told: what had happened by then, as far as it was known
+	// then. "": now.
+	AsOf string `query:"as_of"`
 }
 
 // cohortGrains are the lengths of a cohort.
@@ -115,12 +116,10 @@ func (s *service) checkPathways(q *PathwayQuery) error {
 	if !q.From.IsZero() && !q.To.IsZero() && q.To.Before(q.From.Time) {
 		fault("to", "range", "a day not before from expected")
 	}
-	if !q.AsOf.IsZero() {
-		if q.AsOf.Year() < firstYear {
-			fault("as_of", "range", "an instant from the year %d on expected", firstYear)
-		} else if q.AsOf.After(s.now()) {
-			fault("as_of", "range", "an instant that is past expected; it is %s now", s.now().UTC().Format(time.RFC3339))
-		}
+	if _, err := readAsOf(q.AsOf); err != nil {
+		var wrong api.Field
+		errors.As(err, &wrong)
+		faults = append(faults, wrong)
 	}
 	slices.SortFunc(faults, func(a, b api.Field) int { return strings.Compare(a.Path, b.Path) })
 	if len(faults) > 0 {
@@ -224,7 +223,6 @@ type tracks struct {
 	seconds  uint32    // the same
 	list     []track
 	moves    []move
-	people   int
 	stages   []string // by number; 0 is none
 	exits    []string // by number; 0 is none
 	versions []version
@@ -253,22 +251,6 @@ type plan struct {
 
 const noPlace = 255
 
-// journey is what a track is made from: a pathway with its steps in its own order.
-type journey struct {
-	Pathway, Person       string
-	Scheme, SchemeVersion string
-	Codes                 map[string]string // of the opening, by dimension; nil: no opening is known
-	Opened                time.Time
-	Steps                 []journeyStep
-}
-
-type journeyStep struct {
-	Kind       Kind
-	From, To   string
-	Exit       string
-	OccurredAt time.Time
-}
-
 // numbered gives texts numbers of one byte. The last one is Other, for what would
 // not fit: no programme has so many stages, but events may say anything.
 type numbered struct {
@@ -293,82 +275,153 @@ func (n *numbered) number(text string) uint8 {
 	return i
 }
 
-// newTracks lays out the journeys. Steps that had not happened by at are left out.
-func newTracks(journeys iter.Seq[journey], schemes reference.SchemeSet, at time.Time) *tracks {
-	t := &tracks{at: at, seconds: unixSeconds(at), plans: map[string]*plan{}}
+// journeyCodes are the codes that the facts of pathways are read by.
+var journeyCodes = []string{"scheme", "scheme_version", "sector", "governorate", "sex", "age", "stage", "from_stage", "exit"}
+
+// moveKinds are the facts that are moves.
+var moveKinds = map[Kind]uint8{PathwayOpened: moveOpened, StageEntered: moveEntered, PathwayExited: moveExited, PathwayCompleted: moveCompleted}
+
+// newTracks lays out the pathways of a view as of an instant: what had happened by
+// then, as far as it was known then (asOf; zero: as far as it is known).
+func newTracks(v *view, schemes reference.SchemeSet, at, asOf time.Time) *tracks {
+	t := &tracks{at: at, seconds: unixSeconds(at), plans: map[string]*plan{}, season: v.season}
+	rows, first := v.moveRows(t, at, Query{AsOf: asOf}.asOf())
+
+	// The codes by the numbers that the view gives them.
 	stages, exits := newNumbered(), newNumbered()
-	people, versions := dictionary{}, map[[2]string]uint16{}
-	var codes [pathwayCodes]dictionary
-	seen := map[string]*[256]bool{} // stages that a scheme's pathways were at
-	for j := range journeys {
-		key := [2]string{j.Scheme, j.SchemeVersion}
-		v, ok := versions[key]
+	numbers := func(name string, by *numbered) []uint8 {
+		list := make([]uint8, len(v.texts[name]))
+		for i, text := range v.texts[name] {
+			if text != Unknown {
+				list[i] = by.number(text)
+			}
+		}
+		return list
+	}
+	stageOf, fromOf, exitOf := numbers("stage", stages), numbers("from_stage", stages), numbers("exit", exits)
+	stage, from, exit := v.codes["stage"], v.codes["from_stage"], v.codes["exit"]
+	scheme, versionOf := v.codes["scheme"], v.codes["scheme_version"]
+	var kind [256]uint8
+	for k, m := range moveKinds {
+		kind[kindNumber[k]] = m
+	}
+	var codes [pathwayCodes][]uint32
+	for name, place := range codePlaces {
+		codes[place], t.codes[place] = v.codes[name], v.texts[name]
+	}
+	versions := map[[2]uint32]uint16{}
+	var seen []*[256]bool // by version: the stages that its pathways were at
+
+	t.moves = make([]move, 0, len(rows))
+	for s := range v.subjects {
+		own := rows[first[s]:first[s+1]]
+		if len(own) == 0 {
+			continue
+		}
+		later := func(a, b uint32) int {
+			if v.later(int32(a), int32(b)) {
+				return 1
+			}
+			return -1
+		}
+		if !slices.IsSortedFunc(own, later) {
+			slices.SortFunc(own, later)
+		}
+		opening := slices.IndexFunc(own, func(row uint32) bool { return kind[v.kind[row]] == moveOpened })
+		head := own[max(opening, 0)]
+		key := [2]uint32{scheme[head], versionOf[head]}
+		n, ok := versions[key]
 		if !ok {
-			v = uint16(min(len(t.versions), math.MaxUint16))
-			rules, _ := schemes.Get(j.Scheme, j.SchemeVersion)
-			versions[key], t.versions = v, append(t.versions, version{j.Scheme, j.SchemeVersion, rules})
+			n = uint16(min(len(t.versions), math.MaxUint16))
+			ver := version{scheme: v.texts["scheme"][key[0]], version: v.texts["scheme_version"][key[1]]}
+			ver.rules, _ = schemes.Get(ver.scheme, ver.version)
+			versions[key], t.versions, seen = n, append(t.versions, ver), append(seen, new([256]bool))
 		}
-		was := seen[j.Scheme]
-		if was == nil {
-			was = new([256]bool)
-			seen[j.Scheme] = was
+		tr := track{pathway: v.subjectIDs[s], person: v.person[head], version: n, first: uint32(len(t.moves))}
+		if opening >= 0 {
+			tr.opened = uint32(v.occurred[head] / 1000)
 		}
-		tr := track{pathway: j.Pathway, person: people.number(j.Person), version: v, first: uint32(len(t.moves))}
-		for _, s := range j.Steps {
-			if s.OccurredAt.After(at) {
-				if t.next.IsZero() || s.OccurredAt.Before(t.next) {
-					t.next = s.OccurredAt
-				}
-				continue
-			}
-			m := move{at: unixSeconds(s.OccurredAt), stage: stages.number(s.To), from: stages.number(s.From), exit: exits.number(s.Exit)}
-			switch s.Kind {
-			case PathwayOpened:
-				m.kind = moveOpened
-				if tr.opened == 0 {
-					tr.opened = m.at
-				}
-			case StageEntered:
-				m.kind = moveEntered
-			case PathwayExited:
-				m.kind = moveExited
-			case PathwayCompleted:
-				m.kind = moveCompleted
-			default:
-				continue
-			}
+		for place := range codes {
+			tr.codes[place] = uint16(codes[place][head])
+		}
+		was := seen[n]
+		for _, row := range own {
+			m := move{at: uint32(v.occurred[row] / 1000), stage: stageOf[stage[row]], from: fromOf[from[row]], exit: exitOf[exit[row]], kind: kind[v.kind[row]]}
 			was[m.stage] = true
 			t.moves = append(t.moves, m)
 		}
 		tr.end = uint32(len(t.moves))
-		if tr.end == tr.first {
-			continue
-		}
-		for name, place := range codePlaces {
-			code := j.Codes[name]
-			if code == "" {
-				code = Unknown
-			}
-			tr.codes[place] = uint16(codes[place].number(code))
-		}
 		t.list = append(t.list, tr)
 	}
-	t.stages, t.exits, t.people = stages.texts, exits.texts, len(people.texts)
-	for i := range codes {
-		t.codes[i] = codes[i].texts
+	t.stages, t.exits = stages.texts, exits.texts
+	was := map[string]*[256]bool{}
+	for n, ver := range t.versions {
+		if was[ver.scheme] == nil {
+			was[ver.scheme] = new([256]bool)
+		}
+		for i, yes := range seen[n] {
+			was[ver.scheme][i] = was[ver.scheme][i] || yes
+		}
 	}
-	for scheme, was := range seen {
+	for scheme, was := range was {
 		t.plans[scheme] = newPlan(scheme, schemes, t.stages, was, at)
 	}
 	t.byPerson()
 	return t
 }
 
+// moveRows are the rows that are moves and count, by subject: those of subject s are
+// rows[first[s]:first[s+1]].
+func (v *view) moveRows(t *tracks, at time.Time, asOf int64) (rows, first []uint32) {
+	var isMove [256]bool
+	for k := range moveKinds {
+		isMove[kindNumber[k]] = true
+	}
+	until, known, next := at.UnixMilli(), int64(math.MinInt64), int64(math.MaxInt64)
+	counts := func(row uint32) bool { return isMove[v.kind[row]] && v.known(row, asOf) && v.occurred[row] <= until }
+	first = make([]uint32, v.subjects+1)
+	for i := range v.id {
+		row := uint32(i)
+		if !isMove[v.kind[row]] || !v.known(row, asOf) {
+			continue
+		}
+		known = max(known, v.recorded[row])
+		if v.occurred[row] > until {
+			next = min(next, v.occurred[row])
+			continue
+		}
+		first[v.subject[row]+1]++
+	}
+	for s := range v.subjects {
+		first[s+1] += first[s]
+	}
+	rows = make([]uint32, first[v.subjects])
+	place := slices.Clone(first)
+	for i := range v.id {
+		if row := uint32(i); counts(row) {
+			s := v.subject[row]
+			rows[place[s]] = row
+			place[s]++
+		}
+	}
+	if known > math.MinInt64 {
+		t.known = time.UnixMilli(known).UTC()
+	}
+	if next < math.MaxInt64 {
+		t.next = time.UnixMilli(next)
+	}
+	return rows, first
+}
+
 func unixSeconds(at time.Time) uint32 { return uint32(min(max(at.Unix(), 0), math.MaxUint32)) }
 
 // byPerson sorts the pathways by person, those of one person by id.
 func (t *tracks) byPerson() {
-	start := make([]uint32, t.people+1)
+	people := 0
+	for _, tr := range t.list {
+		people = max(people, int(tr.person)+1)
+	}
+	start := make([]uint32, people+1)
 	for _, tr := range t.list {
 		start[tr.person+1]++
 	}
@@ -381,7 +434,7 @@ func (t *tracks) byPerson() {
 		sorted[next[tr.person]] = tr
 		next[tr.person]++
 	}
-	for p := range t.people {
+	for p := range people {
 		if own := sorted[start[p]:start[p+1]]; len(own) > 1 {
 			slices.SortFunc(own, func(a, b track) int { return strings.Compare(a.pathway, b.pathway) })
 		}
@@ -427,7 +480,11 @@ func newPlan(scheme string, schemes reference.SchemeSet, stages []string, was *[
 	}
 	slices.Sort(others)
 	for _, code := range others {
-		add(StageLabel{Stage: code, LabelFR: code, LabelAR: code, Unknown: true})
+		label := StageLabel{Stage: code, LabelFR: code, LabelAR: code, Unknown: true}
+		if code == Other {
+			label.LabelFR, label.LabelAR = "Étape inconnue", "مرحلة غير معروفة"
+		}
+		add(label)
 	}
 	for i := range p.place {
 		p.place[i] = noPlace

@@ -26,11 +26,9 @@ func benchJourneys(n int) iter.Seq[journey] {
 		}
 		following := map[string][]string{}
 		steps := make([]journeyStep, 0, 32)
-		codes := map[string]string{}
 		for i := range n {
 			s := schemes[r.IntN(len(schemes))]
-			codes["sex"], codes["governorate"] = []string{"F", "M"}[r.IntN(2)], governorates[r.IntN(len(governorates))]
-			codes["age"], codes["sector"] = ageGroups()[r.IntN(5)], s.Sector
+			codes := Codes{Sex: []string{"F", "M"}[r.IntN(2)], Governorate: governorates[r.IntN(len(governorates))], Age: ageGroups()[r.IntN(5)], Sector: s.Sector}
 			at := start.Add(time.Duration(r.IntN(3*365*24)) * time.Hour)
 			here := s.First().Code
 			steps = append(steps[:0], journeyStep{Kind: PathwayOpened, To: here, OccurredAt: at})
@@ -64,7 +62,19 @@ func benchJourneys(n int) iter.Seq[journey] {
 // steps, as they are laid out once for each view.
 func BenchmarkPathways(b *testing.B) {
 	at := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
-	t := newTracks(benchJourneys(1_500_000), reference.Schemes(), at)
+	columns := NewColumns(Dimensions(), nil)
+	for j := range benchJourneys(1_500_000) {
+		for _, f := range j.facts() {
+			columns.Add(f)
+		}
+	}
+	view := columns.View()
+	b.Run("layout", func(b *testing.B) {
+		for b.Loop() {
+			newTracks(view, reference.Schemes(), at, time.Time{})
+		}
+	})
+	t := newTracks(view, reference.Schemes(), at, time.Time{})
 	b.Logf("%d pathways, %d steps", len(t.list), len(t.moves))
 	days, share := 30, .9
 	for _, q := range []struct {

@@ -437,7 +437,7 @@ func (s *service) Late(ctx context.Context, q LateQuery) (api.Page[Due], error) 
 	if err != nil {
 		return none, err
 	}
-	t, err := s.tracks(ctx, q.AsOf)
+	t, err := s.tracksAsOf(ctx, q.AsOf)
 	if err != nil {
 		return none, err
 	}

@@ -454,7 +454,7 @@ func (s *service) Deviations(ctx context.Context, q DeviationsQuery) (api.Page[D
 	if len(q.By) > 0 || q.Cohort != All {
 		return none, api.Invalid(api.Field{Path: "query.by", Code: "unknown", Reason: "a list of pathways has no cuts; by and cohort are not for it"})
 	}
-	t, err := s.tracks(ctx, q.AsOf)
+	t, err := s.tracksAsOf(ctx, q.AsOf)
 	if err != nil {
 		return none, err
 	}

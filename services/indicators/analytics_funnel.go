@@ -391,7 +391,7 @@ func (s *service) pathways(ctx context.Context, q *PathwayQuery, by []string) (*
 	if err := s.checkPathways(q); err != nil {
 		return nil, PathwaysAbout{}, err
 	}
-	tracks, err := s.tracks(ctx, q.AsOf)
+	tracks, err := s.tracksAsOf(ctx, q.AsOf)
 	if err != nil {
 		return nil, PathwaysAbout{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 )
 
 // Small figures about pathways are hidden by the rule of Suppress: what stands for
@@ -123,35 +124,48 @@ func (t *table) numberLines() {
 		for d, name := range t.by {
 			line(name, c.cohort, d)
 		}
-		for _, around := range cohortsAround(c.cohort) {
+		for _, around := range cohortsAround(c.cohort, t.season) {
 			line("cohort", around, -1)
 		}
 	}
 }
 
 // cohortsAround names the longer periods that are made of whole cohorts like this one.
-func cohortsAround(label string) []string {
+func cohortsAround(label, season string) []string {
 	if label == string(All) || len(label) < 4 {
 		return nil
 	}
 	year, rest := label[:4], label[4:]
-	around := []string{string(All)}
-	half := func(n int) { around = append(around, year, fmt.Sprintf("%s-S%d", year, n)) }
+	longer := []string{string(All)}
+	half := func(n int) { longer = append(longer, year, fmt.Sprintf("%s-S%d", year, n)) }
+	// A season is made of whole months, or quarters, only if it begins with one.
+	inSeason := func(month int) {
+		begins, err := seasonStart(season)
+		if err != nil || begins.Day() != 1 || strings.HasPrefix(rest, "-Q") && int(begins.Month())%3 != 1 {
+			return
+		}
+		if first, err := time.ParseInLocation("2006-1", fmt.Sprintf("%s-%d", year, month), tunis); err == nil {
+			name, _ := around(Season, first, begins)
+			longer = append(longer, "season "+name)
+		}
+	}
 	var n int
 	switch {
 	case strings.HasPrefix(rest, "-S"):
-		around = append(around, year)
+		longer = append(longer, year)
 	case strings.HasPrefix(rest, "-Q"):
 		if _, err := fmt.Sscanf(rest, "-Q%d", &n); err == nil {
 			half((n + 1) / 2)
+			inSeason(3*n - 2)
 		}
 	case strings.HasPrefix(rest, "-"):
 		if _, err := fmt.Sscanf(rest, "-%d", &n); err == nil {
 			half((n + 5) / 6)
-			around = append(around, fmt.Sprintf("%s-Q%d", year, (n+2)/3))
+			inSeason(n)
+			longer = append(longer, fmt.Sprintf("%s-Q%d", year, (n+2)/3))
 		}
 	}
-	return around
+	return longer
 }
 
 // hide says which groups are hidden altogether.

@@ -23,7 +23,7 @@ func drawCrowd(t *rapid.T) (all []journey) {
 							n++
 							j := journey{
 								Pathway: fmt.Sprintf("p%03d", n), Person: fmt.Sprintf("c%03d", n), Scheme: "soin", SchemeVersion: "1",
-								Codes: map[string]string{"sex": sex, "governorate": home},
+								Codes: Codes{Sex: sex, Governorate: home},
 							}
 							at := start.AddDate(0, month, 0)
 							j.Steps = append(j.Steps, journeyStep{Kind: PathwayOpened, To: stages[0], OccurredAt: at})
@@ -53,7 +53,7 @@ func TestFunnelHidesSmallGroups(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		journeys := drawCrowd(t)
 		groups := func(q PathwayQuery) map[string]FunnelGroup {
-			table := tableOf(t, journeys, at, q)
+			table := tableOf(t, factsOf(journeys), at, time.Time{}, q)
 			flows := table.funnel()
 			hidden := table.hideFunnel(flows, least)
 			out := map[string]FunnelGroup{}

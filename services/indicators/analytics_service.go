@@ -1,14 +1,11 @@
 package indicators
 
 import (
-	"cmp"
 	"context"
 	"encoding/csv"
 	"fmt"
 	"io"
-	"iter"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,7 +41,19 @@ const (
 	mostStale  = 3 * time.Second
 )
 
-// tracks are the pathways as of an instant; zero: now.
+// tracksAsOf are the pathways as of a moment that readAsOf can read; "" or to come: now.
+func (s *service) tracksAsOf(ctx context.Context, text string) (*tracks, error) {
+	asOf, err := readAsOf(text)
+	if err != nil {
+		return nil, err
+	}
+	if asOf.After(s.now()) {
+		asOf = time.Time{}
+	}
+	return s.tracks(ctx, asOf)
+}
+
+// tracks are the pathways as of a past instant; zero: now.
 func (s *service) tracks(ctx context.Context, asOf time.Time) (*tracks, error) {
 	c := &s.pathwayCache
 	c.mu.Lock()
@@ -75,8 +84,7 @@ func (s *service) tracks(ctx context.Context, asOf time.Time) (*tracks, error) {
 	if asOf.IsZero() {
 		at = now
 	}
-	t := newTracks(view.journeysOf(asOf), s.schemes, at)
-	t.season = view.season
+	t := newTracks(view, s.schemes, at, asOf)
 	*entry = trackEntry{view: view, tracks: t, made: time.Now(), took: time.Since(began)}
 	return t, nil
 }
@@ -169,53 +177,4 @@ func countText(n *int) string {
 		return ""
 	}
 	return strconv.Itoa(*n)
-}
-
-// journeysOf is each pathway with its steps.
-func (v *view) journeysOf(at time.Time) iter.Seq[journey] {
-	return func(yield func(journey) bool) {
-		rows := make([][]int32, v.subjects)
-		looked, asOf := looksAt([]Kind{PathwayOpened, StageEntered, PathwayExited, PathwayCompleted}), Query{AsOf: at}.asOf()
-		for r := range v.id {
-			if looked[v.kind[r]] && v.known(uint32(r), asOf) {
-				rows[v.subject[r]] = append(rows[v.subject[r]], int32(r))
-			}
-		}
-		code := func(name string, row int32) string {
-			if v.codes[name] == nil {
-				return ""
-			}
-			if c := v.texts[name][v.codes[name][row]]; c != Unknown {
-				return c
-			}
-			return ""
-		}
-		for _, own := range rows {
-			if len(own) == 0 {
-				continue
-			}
-			slices.SortFunc(own, func(a, b int32) int {
-				if v.later(a, b) {
-					return 1
-				}
-				return -1
-			})
-			first := own[0]
-			j := journey{
-				Pathway: v.subjectIDs[v.subject[first]], Person: strconv.Itoa(int(v.person[first])), Scheme: code("scheme", first), SchemeVersion: cmp.Or(code("scheme_version", first), "1"),
-				Codes: map[string]string{},
-			}
-			for name := range codePlaces {
-				j.Codes[name] = code(name, first)
-			}
-			for _, r := range own {
-				j.Steps = append(j.Steps, journeyStep{
-					Kind: kinds()[v.kind[r]], From: code("from_stage", r), To: code("stage", r), Exit: code("exit", r), OccurredAt: time.UnixMilli(v.occurred[r]),
-				})
-			}
-			if !yield(j) {
-				return
-			}
-		}
-	}
 }

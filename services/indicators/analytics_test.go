@@ -14,6 +14,39 @@ import (
 	"pgregory.net/rapid"
 )
 
+// journey is a pathway with its steps in its own order.
+type journey struct {
+	Pathway, Person, Scheme, SchemeVersion string
+	Codes                                  Codes // of the person
+	Steps                                  []journeyStep
+}
+
+type journeyStep struct {
+	Kind           Kind
+	From, To, Exit string
+	OccurredAt     time.Time
+}
+
+// facts are the journeys as the service gets to know of them.
+func (j journey) facts() (all []Fact) {
+	for i, s := range j.Steps {
+		f := Fact{
+			ID: fmt.Sprintf("%s-%d", j.Pathway, i), Kind: s.Kind, Subject: j.Pathway, Person: j.Person, Seq: int64(i + 1),
+			OccurredAt: s.OccurredAt, RecordedAt: s.OccurredAt.Add(time.Hour), Codes: j.Codes,
+		}
+		f.Codes.Scheme, f.Codes.SchemeVersion, f.Codes.FromStage, f.Codes.Stage, f.Codes.Exit = j.Scheme, j.SchemeVersion, s.From, s.To, s.Exit
+		all = append(all, f)
+	}
+	return all
+}
+
+func factsOf(journeys []journey) (all []Fact) {
+	for _, j := range journeys {
+		all = append(all, j.facts()...)
+	}
+	return all
+}
+
 // drawJourneys draws pathways that mostly follow their scheme, but also go back,
 // jump, know no scheme, come to stages that do not exist, are dated backwards, go on
 // after their end and have no opening.
@@ -30,9 +63,9 @@ func drawJourneys(t *rapid.T) []journey {
 		}
 		j := journey{
 			Pathway: fmt.Sprintf("p%02d", i), Person: fmt.Sprintf("c%d", rapid.IntRange(0, 15).Draw(t, "person")), Scheme: scheme, SchemeVersion: version,
-			Codes: map[string]string{
-				"sex":         rapid.SampledFrom([]string{"F", "M"}).Draw(t, "sex"),
-				"governorate": rapid.SampledFrom([]string{"TN-11", "TN-71", "TN-72"}).Draw(t, "governorate"),
+			Codes: Codes{
+				Sex:         rapid.SampledFrom([]string{"F", "M"}).Draw(t, "sex"),
+				Governorate: rapid.SampledFrom([]string{"TN-11", "TN-71", "TN-72"}).Draw(t, "governorate"),
 			},
 		}
 		at := start.Add(time.Duration(rapid.IntRange(0, 120*24).Draw(t, "opened")) * time.Hour)
@@ -44,11 +77,11 @@ func drawJourneys(t *rapid.T) []journey {
 			at = at.Add(time.Duration(rapid.IntRange(-20, 500).Draw(t, "hours")) * time.Hour)
 			switch rapid.IntRange(0, 11).Draw(t, "move") {
 			case 0:
-				j.Steps = append(j.Steps, journeyStep{Kind: PathwayExited, From: here, To: here, Exit: rapid.SampledFrom([]string{"DESISTEMENT", "REFUS_VISA", "??"}).Draw(t, "exit"), OccurredAt: at})
+				j.Steps = append(j.Steps, journeyStep{Kind: PathwayExited, From: here, To: here, Exit: rapid.SampledFrom([]string{"DESISTEMENT", "REFUS_VISA", Other}).Draw(t, "exit"), OccurredAt: at})
 			case 1:
 				j.Steps = append(j.Steps, journeyStep{Kind: PathwayCompleted, From: here, To: here, OccurredAt: at})
 			case 2:
-				next := rapid.SampledFrom([]string{"P02", "P04", "P08", "P15", "P99"}).Draw(t, "jump")
+				next := rapid.SampledFrom([]string{"P02", "P04", "P08", "P15", Other}).Draw(t, "jump")
 				j.Steps, here = append(j.Steps, journeyStep{Kind: StageEntered, From: here, To: next, OccurredAt: at}), next
 			default:
 				following := rules.Following(here)
@@ -77,8 +110,12 @@ func cutShort(journeys []journey, at time.Time) (out []journey) {
 	return out
 }
 
-func tableOf(t rapid.TB, journeys []journey, at time.Time, q PathwayQuery) *table {
-	table, err := newTracks(slices.Values(journeys), reference.Schemes(), at).table(q, q.cuts(), nil)
+func tableOf(t rapid.TB, facts []Fact, at, asOf time.Time, q PathwayQuery) *table {
+	columns := NewColumns(Dimensions(), nil)
+	for _, f := range facts {
+		columns.Add(f)
+	}
+	table, err := newTracks(columns.View(), reference.Schemes(), at, asOf).table(q, q.cuts(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,12 +181,23 @@ func TestPathwaysOrderAndTruncation(t *testing.T) {
 			By:     rapid.SampledFrom([][]string{nil, {"sex"}, {"sex", "governorate"}, {"scheme_version"}}).Draw(t, "by"),
 		}
 		least := rapid.SampledFrom([]int{0, 3}).Draw(t, "least")
-		want := tableOf(t, journeys, drawnAt, q).answers(least)
-		if got := tableOf(t, rapid.Permutation(journeys).Draw(t, "order"), drawnAt, q).answers(least); got != want {
+		never := time.Time{}
+		facts := factsOf(journeys)
+		want := tableOf(t, facts, drawnAt, never, q).answers(least)
+		shuffled := rapid.Permutation(facts).Draw(t, "order")
+		if got := tableOf(t, shuffled, drawnAt, never, q).answers(least); got != want {
 			t.Fatalf("another order, another answer: %s", differ(got, want))
 		}
-		if got := tableOf(t, cutShort(journeys, drawnAt), drawnAt, q).answers(least); got != want {
+		if got := tableOf(t, factsOf(cutShort(journeys, drawnAt)), drawnAt, never, q).answers(least); got != want {
 			t.Fatalf("without what came later: %s", differ(got, want))
+		}
+
+		// As of a moment: as if nothing had been recorded after it.
+		asOf := drawnAt.AddDate(0, 0, -rapid.IntRange(0, 60).Draw(t, "days ago"))
+		knownThen := slices.DeleteFunc(slices.Clone(facts), func(f Fact) bool { return f.RecordedAt.After(asOf) })
+		want = tableOf(t, knownThen, asOf, never, q).answers(least)
+		if got := tableOf(t, shuffled, asOf, asOf, q).answers(least); got != want {
+			t.Fatalf("as of %s: %s", asOf, differ(got, want))
 		}
 	})
 }
@@ -158,7 +206,7 @@ func TestPathwaysOrderAndTruncation(t *testing.T) {
 func TestFunnelByBruteForce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		journeys := drawJourneys(t)
-		table := tableOf(t, journeys, drawnAt, PathwayQuery{Cohort: Month})
+		table := tableOf(t, factsOf(journeys), drawnAt, time.Time{}, PathwayQuery{Cohort: Month})
 		flows := table.funnel()
 		hidden := table.hideFunnel(flows, 0)
 		got := map[string]string{}

@@ -124,10 +124,11 @@ func NewColumns(dims []Dimension, defs Definitions) *Columns {
 		}
 	}
 	for _, d := range dims {
-		if used[d.Code] {
+		if used[d.Code] && !slices.Contains(journeyCodes, d.Code) {
 			c.names = append(c.names, d.Code)
 		}
 	}
+	c.names = append(c.names, journeyCodes...)
 	c.dicts = make([]dictionary, len(c.names))
 	c.facts.codes, c.facts.numbers = map[string][]uint32{}, map[string][]int64{}
 	c.people.number("") // 0 is nobody
