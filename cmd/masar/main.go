@@ -23,6 +23,7 @@ type cli struct {
 	Tail       tailCmd       `cmd:"" help:"Print the messages of a Kafka topic as they come."`
 	Verify     verifyCmd     `cmd:"" help:"Recount every indicator and compare; exit 1 on any difference."`
 	Review     reviewCmd     `cmd:"" help:"Freeze the figures of a period for a steering committee; show what was frozen, and what has changed since."`
+	Shortage   shortageCmd   `cmd:"" help:"Shortage occupations: import official series, show classes, write the quarterly bulletin."`
 	Matching   matchingCmd   `cmd:"" help:"Solve an allocation from a file; make an old shortlist or campaign again."`
 	Indicators indicatorsCmd `cmd:"" help:"Check the definitions of indicators; print their document; see what a change of one would change."`
 	Republish  republishCmd  `cmd:"" help:"Publish the events of the services' journals again."`

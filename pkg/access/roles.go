@@ -42,6 +42,7 @@ const (
 	IndicatorsRead    Permission = "indicators:read"
 	IndicatorsFacts   Permission = "indicators:facts"
 	IndicatorsFreeze  Permission = "indicators:freeze"
+	IndicatorsImport  Permission = "indicators:import" // official series of the labour market
 	NotificationsRead Permission = "notifications:read"
 	JournalRead       Permission = "journal:read"
 	PlatformRead      Permission = "platform:read"
@@ -70,7 +71,7 @@ var allPermissions = []Permission{
 	CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
 	EmployersRead, EmployersWrite, OffersRead, OffersWrite,
 	MatchingRead, MatchingDecide, CampaignsRead, CampaignsRun, FairnessRead,
-	IndicatorsRead, IndicatorsFacts, IndicatorsFreeze, NotificationsRead, JournalRead, PlatformRead,
+	IndicatorsRead, IndicatorsFacts, IndicatorsFreeze, IndicatorsImport, NotificationsRead, JournalRead, PlatformRead,
 }
 
 // permissions is the whole table of who may do what.
@@ -91,9 +92,9 @@ var permissions = map[Role][]Permission{
 	Employer: {EmployersRead, OffersRead, OffersWrite, MatchingRead, MatchingDecide},
 	// Steers by figures, how fair a selection was among them, and by campaigns, in which
 	// people go by pseudonyms; freezes the figures of a period for a review; sees no person.
-	Manager: {EmployersRead, OffersRead, CampaignsRead, CampaignsRun, FairnessRead, IndicatorsRead, IndicatorsFreeze, PlatformRead},
+	Manager: {EmployersRead, OffersRead, CampaignsRead, CampaignsRun, FairnessRead, IndicatorsRead, IndicatorsFreeze, IndicatorsImport, PlatformRead},
 	// Exports figures and the facts under them (facts carry no personal data); sees no person.
-	Statistician: {OffersRead, FairnessRead, IndicatorsRead, IndicatorsFacts},
+	Statistician: {OffersRead, FairnessRead, IndicatorsRead, IndicatorsFacts, IndicatorsImport},
 	// Feeds registers from another system.
 	Integrator: {CandidatesRead, CandidatesWrite, EmployersRead, EmployersWrite, OffersRead, OffersWrite, IndicatorsRead},
 	// Keeps the platform running: journals, health, notifications' state; sees no person.

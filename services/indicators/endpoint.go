@@ -27,6 +27,7 @@ type Endpoints struct {
 	Freshness  api.Endpoint[struct{}, Freshness]
 	Verify     api.Endpoint[struct{}, verifyAnswer]
 	Pathways   PathwayEndpoints
+	Shortage   ShortageEndpoints
 	reviewEndpoints
 }
 
@@ -102,6 +103,7 @@ func NewEndpoints(s Service) Endpoints {
 			return verifyAnswer{func() (Verification, error) { return s.Verify(ctx) }}, nil
 		},
 		Pathways:        newPathwayEndpoints(s),
+		Shortage:        newShortageEndpoints(s),
 		reviewEndpoints: newReviewEndpoints(s),
 	}
 }

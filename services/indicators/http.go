@@ -18,4 +18,5 @@ func mount(r *api.Router, e Endpoints) {
 	mountPathways(r, e.Pathways)
 	api.Handle(r, "GET /api/indicators/verify", access.IndicatorsFacts, e.Verify, api.Produces("application/json"))
 	mountReviews(r, e.reviewEndpoints)
+	mountShortage(r, e.Shortage)
 }

@@ -50,6 +50,10 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if err := reviews.ensure(ctx); err != nil {
 		return nil, nil, fmt.Errorf("the collections of reviews: %w", err)
 	}
+	shortages := newShortageStore(p.Store)
+	if err := shortages.ensure(ctx); err != nil {
+		return nil, nil, fmt.Errorf("the collections of shortage occupations: %w", err)
+	}
 	keys := docstore.NewCollection[storedKey](p.Store, keysSchema)
 	if err := keys.Ensure(ctx); err != nil {
 		return nil, nil, fmt.Errorf("the collection of keys: %w", err)
@@ -57,7 +61,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	s := &service{
 		defs: defs, dims: dims, schemes: reference.Schemes(), facts: facts, columns: columns,
 		smallCell: smallCell, programme: programme, borders: shapes, now: p.Now, log: p.Log,
-		reviews: reviews, keys: keys,
+		reviews: reviews, keys: keys, shortages: shortages,
 		lag: func(ctx context.Context) ([]bus.PartitionLag, error) { return p.Bus.Lag(ctx, Group, topics()...) },
 	}
 	if err := publish(s, p.Meter); err != nil {

@@ -65,6 +65,11 @@ type Service interface {
 	Differences(ctx context.Context, q DifferencesQuery) (ReviewDifferences, error)
 	// Lineage: lineage.go.
 	Lineage(ctx context.Context, q LineageQuery) (Lineage, error)
+	// Shortage occupations: shortage.go. Bulletin: shortage_bulletin.go.
+	Shortage(ctx context.Context, q ShortageQuery) (Shortage, error)
+	ImportShortage(ctx context.Context, q ShortageImport) (ShortageImported, error)
+	ShortageDatasets(ctx context.Context) ([]ShortageDataset, error)
+	Bulletin(ctx context.Context, q BulletinQuery) (Bulletin, error)
 }
 
 // Catalogue is the list of what is defined.
@@ -212,6 +217,7 @@ type service struct {
 	schemes   reference.SchemeSet
 	facts     *factStore
 	reviews   *reviewStore
+	shortages *shortageStore
 	keys      *docstore.Collection[storedKey]
 	columns   *Columns
 	smallCell int
@@ -234,6 +240,9 @@ func (s *service) Fold(ctx context.Context, e event.Event) error {
 	f, err := NewFact(e, s.schemes)
 	if err != nil {
 		return fmt.Errorf("event %s of type %s: %w", e.ID, e.Type, err)
+	}
+	if err := s.shortages.keep(ctx, e); err != nil {
+		return err
 	}
 	return s.facts.put(ctx, f)
 }

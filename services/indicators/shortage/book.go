@@ -639,3 +639,65 @@ func (b *Book) duncan(q Query, from Nomenclature) map[Occupation]*float64 {
 	}
 	return out
 }
+
+// With is the book and one dataset more; the book itself stays as it is.
+func (b *Book) With(d *Dataset) (*Book, error) {
+	more := NewBook()
+	maps.Copy(more.labels, b.labels)
+	maps.Copy(more.groups, b.groups)
+	more.passages, more.added = slices.Clone(b.passages), b.added
+	for _, o := range d.Observations {
+		g := group{d.Source, o.Zone, o.Occupation.Nomenclature, o.Period}
+		more.groups[g] = maps.Clone(more.groups[g])
+	}
+	return more, more.Add(d)
+}
+
+// Pick chooses the tables that answer a question. Without a period it is the
+// latest of each nomenclature that the zone has data of; with a year, that year;
+// with a quarter, the quarter and, of a nomenclature that has none, the latest
+// year that is not after it, for annual series stay annual. With a nomenclature,
+// only that; when the zone has no data of it, what a passage can make of others.
+func (b *Book) Pick(zone Zone, period Period, n Nomenclature, sources []string) []Sheet {
+	all := b.Sheets(zone, sources)
+	if n != "" {
+		own := slices.DeleteFunc(slices.Clone(all), func(s Sheet) bool { return s.Nomenclature != n })
+		if len(own) == 0 {
+			for _, s := range all {
+				if slices.ContainsFunc(b.passages, func(p *Passage) bool {
+					return p.From == n && p.To == s.Nomenclature || p.To == n && p.From == s.Nomenclature
+				}) {
+					own = append(own, Sheet{n, s.Period})
+				}
+			}
+		}
+		all = own
+	}
+	best := map[Nomenclature]Period{}
+	for _, s := range all {
+		old, has := best[s.Nomenclature]
+		switch {
+		case period == "":
+			if !has || later(old, s.Period) {
+				best[s.Nomenclature] = s.Period
+			}
+		case s.Period == period:
+			best[s.Nomenclature] = s.Period
+		case period.Quarterly() && !s.Period.Quarterly() && s.Period.Year() <= period.Year() && old != period:
+			if !has || later(old, s.Period) {
+				best[s.Nomenclature] = s.Period
+			}
+		}
+	}
+	var out []Sheet
+	for _, n := range slices.Sorted(maps.Keys(best)) {
+		out = append(out, Sheet{n, best[n]})
+	}
+	return out
+}
+
+// later says whether q is later than p: by year, and within a year a quarter is
+// later than the year, for it says more.
+func later(p, q Period) bool {
+	return cmp.Or(cmp.Compare(p.Year(), q.Year()), cmp.Compare(len(p), len(q)), cmp.Compare(p, q)) < 0
+}
