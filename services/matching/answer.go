@@ -6,8 +6,8 @@ import (
 	"math"
 	mathbits "math/bits"
 	"slices"
+	"sync"
 
-	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -159,7 +159,9 @@ func (t *itemTable) weight(item Item) int32 {
 	return 0
 }
 
-// answer gathers what the shards answer.
+// answer gathers what the shards answer, and has the room to work it out in. It is
+// taken from answers and given back, so that a question makes next to no garbage:
+// at a million people it is the collector that makes the slowest answers slow.
 type answer struct {
 	considered int
 	counts     []int // by place of the first condition that fails; the last: eligible
@@ -167,10 +169,32 @@ type answer struct {
 	seen       []Seen
 	best       *top
 	memo       memo
+
+	// Of the shard that is being asked.
+	rows, other, lost rowset
+	cases             []int // row of each case, -1: not of the shard
+	places            [128]uint32
+	copies            [128]row
 }
 
+var answers = sync.Pool{New: func() any {
+	return &answer{counts: make([]int, len(Conditions)+1), details: map[detailKey]int{}, best: newTop(0, "")}
+}}
+
+// newAnswer takes an answer to use, which done gives back.
 func newAnswer(ask Ask) *answer {
-	return &answer{counts: make([]int, len(Conditions)+1), details: map[detailKey]int{}, best: newTop(ask.K, ask.Seed)}
+	a := answers.Get().(*answer)
+	a.best.k, a.best.seed = ask.K, seedOf(ask.Seed)
+	return a
+}
+
+// done gives the answer back: nothing of it is used any more.
+func (a *answer) done() {
+	a.considered, a.seen = 0, a.seen[:0]
+	clear(a.counts)
+	clear(a.details)
+	a.best.empty()
+	answers.Put(a)
 }
 
 // add takes the answer of other shards.
@@ -182,10 +206,10 @@ func (a *answer) add(b *answer) {
 	for k, n := range b.details {
 		a.details[k] += n
 	}
-	a.seen = append(a.seen, b.seen...)
 	for _, r := range b.best.heap {
 		a.best.take(r)
 	}
+	b.best.heap = b.best.heap[:0]
 }
 
 // count counts people out, in detail where why is given.
@@ -216,56 +240,64 @@ func blank(list []int32, n int) []int32 {
 	return list
 }
 
-// living gives the rows of people in the scope; nil is all.
-func (s *shard) living(q *question) *roaring.Bitmap {
+// living leaves of rows those of people in the scope.
+func (s *shard) living(q *question, rows rowset, a *answer) {
 	if len(q.ask.Scope.Governorates) == 0 {
-		return nil
+		return
 	}
-	in := s.in(setKey{kind: setGovernorate}).Clone()
+	in := a.lost.sized(len(rows))
+	in.add(s.in(setKey{kind: setGovernorate}), &a.other)
 	for _, g := range q.ask.Scope.Governorates {
-		in.Or(s.in(setKey{kind: setGovernorate, a: g}))
+		in.add(s.in(setKey{kind: setGovernorate, a: g}), &a.other)
 	}
-	return in
+	rows.and(in)
+}
+
+// all gives the rows of everybody in the scope: how many they are.
+func (s *shard) all(q *question, a *answer) int {
+	if len(q.ask.Scope.Governorates) == 0 {
+		return len(s.rows)
+	}
+	rows := a.rows.sized(s.words())
+	for i := range rows {
+		rows[i] = math.MaxUint64
+	}
+	s.living(q, rows, a)
+	return rows.count()
 }
 
 // fitting gives the rows of people in the scope whose occupation fits.
-func (s *shard) fitting(q *question) *roaring.Bitmap {
-	fit := roaring.New()
+func (s *shard) fitting(q *question, a *answer) rowset {
+	fit := a.rows.sized(s.words())
 	for _, near := range q.d.Accepts {
 		if b := s.sets[setKey{kind: setOccupation, a: near.Rome}]; b != nil {
-			fit.Or(b)
+			fit.add(b, &a.other)
 		}
 	}
-	if in := s.living(q); in != nil {
-		fit.And(in)
-	}
+	s.living(q, fit, a)
 	return fit
 }
+
+// words is how many words a rowset of the shard has.
+func (s *shard) words() int { return (len(s.rows) + 63) / 64 }
 
 // answer answers for the people of a shard, which is the n-th. The caller holds
 // the lock.
 func (s *shard) answer(q *question, n int, a *answer) {
-	considered := len(s.rows)
-	if in := s.living(q); in != nil {
-		considered = int(in.GetCardinality())
-	}
+	considered := s.all(q, a)
 	a.considered += considered
 	if q.whole >= 0 {
 		a.counts[q.whole] += considered
 		return
 	}
-	rows := s.fitting(q)
-	a.counts[atOccupation] += considered - int(rows.GetCardinality())
+	rows := s.fitting(q, a)
+	a.counts[atOccupation] += considered - rows.count()
 	if q.ask.Witness {
-		rows.Iterate(func(at uint32) bool {
-			a.seen = append(a.seen, s.who[at].seen())
-			return true
-		})
+		rows.each(func(at uint32) { a.seen = append(a.seen, s.who[at].seen()) })
 	}
-	s.narrow(q, n, rows, a.count)
-	a.counts[len(Conditions)] += int(rows.GetCardinality())
+	a.counts[len(Conditions)] += s.narrow(q, n, rows, a, a.count)
 	a.memo.reset(s)
-	s.each(rows, func(at uint32, r *row) {
+	s.each(rows, a, func(at uint32, r *row) {
 		least := a.best.least()
 		if score := q.score(s, r, &a.memo, least); score >= max(0, least) {
 			a.best.offer(rank{score: score, at: at, who: s.who[at].id})
@@ -273,7 +305,8 @@ func (s *shard) answer(q *question, n int, a *answer) {
 	})
 	for i := range a.best.heap { // as long as they cannot change
 		if r := &a.best.heap[i]; r.found == nil {
-			r.found = &found{seq: s.who[r.at].seq}
+			r.found = a.best.room()
+			r.found.seq = s.who[r.at].seq
 			s.profile(r.at, &r.found.profile)
 		}
 	}
@@ -281,160 +314,168 @@ func (s *shard) answer(q *question, n int, a *answer) {
 
 // eligible visits everybody of a shard who meets every condition, with their
 // scores.
-func (s *shard) eligible(q *question, n int, visit func(at uint32, score int32)) {
+func (s *shard) eligible(q *question, n int, a *answer, visit func(at uint32, score int32)) {
 	if q.whole >= 0 {
 		return
 	}
-	rows := s.fitting(q)
-	s.narrow(q, n, rows, func(int, int, Reason) {})
-	if rows.IsEmpty() {
+	rows := s.fitting(q, a)
+	if s.narrow(q, n, rows, a, func(int, int, Reason) {}) == 0 {
 		return
 	}
-	var m memo
-	m.reset(s)
-	s.each(rows, func(at uint32, r *row) { visit(at, q.score(s, r, &m, math.MinInt32)) })
+	a.memo.reset(s)
+	s.each(rows, a, func(at uint32, r *row) { visit(at, q.score(s, r, &a.memo, math.MinInt32)) })
 }
 
 // each visits rows. It copies some at a time first, so that the processor fetches
 // them together from memory: one by one it would wait for each.
-func (s *shard) each(rows *roaring.Bitmap, visit func(at uint32, r *row)) {
-	var places [128]uint32
-	var copies [128]row
-	all := rows.ManyIterator()
-	for n := all.NextMany(places[:]); n > 0; n = all.NextMany(places[:]) {
-		for i, at := range places[:n] {
-			copies[i] = s.rows[at]
+func (s *shard) each(rows rowset, a *answer, visit func(at uint32, r *row)) {
+	n := 0
+	flush := func() {
+		for i, at := range a.places[:n] {
+			a.copies[i] = s.rows[at]
 		}
-		for i, at := range places[:n] {
-			visit(at, &copies[i])
+		for i, at := range a.places[:n] {
+			visit(at, &a.copies[i])
+		}
+		n = 0
+	}
+	for i, word := range rows {
+		for ; word != 0; word &= word - 1 {
+			a.places[n] = uint32(i*64 + mathbits.TrailingZeros64(word))
+			if n++; n == len(a.places) {
+				flush()
+			}
 		}
 	}
+	flush()
 }
 
 // narrow leaves of rows, whose occupation fits, those that meet the other
-// conditions, and counts the rest out in the order of the conditions. Each step
-// says in bitmaps what a function of condition.go says of one person.
-func (s *shard) narrow(q *question, n int, rows *roaring.Bitmap, out func(at, n int, why Reason)) {
-	size := int(rows.GetCardinality())
+// conditions, counts the rest out in the order of the conditions, and says how
+// many are left. Each step says of sets what a function of condition.go says of one
+// person.
+func (s *shard) narrow(q *question, n int, rows rowset, a *answer, out func(at, n int, why Reason)) int {
+	size := rows.count()
 	// keep leaves those of a set, and counts the others.
-	keep := func(at int, set *roaring.Bitmap, why Reason) {
+	keep := func(at int, k setKey, why Reason) {
 		if size == 0 {
 			return
 		}
-		rows.And(set)
-		left := int(rows.GetCardinality())
+		rows.and(s.dense(k, &a.other, len(rows)))
+		left := rows.count()
 		out(at, size-left, why)
 		size = left
 	}
-	// without leaves those that are not of a set.
-	without := func(at int, set *roaring.Bitmap, why Reason) {
-		if size == 0 || set.IsEmpty() {
-			return
+	// decided leaves those without a case in one of two states.
+	decided := func(at int, one, other string, why Reason) {
+		lost := 0
+		for i, row := range a.cases {
+			if state := q.cases[n][i].state; row >= 0 && (state == one || state == other) && rows.remove(uint32(row)) {
+				lost++
+			}
 		}
-		rows.AndNot(set)
-		left := int(rows.GetCardinality())
-		out(at, size-left, why)
-		size = left
+		out(at, lost, why)
+		size -= lost
 	}
 
 	scheme := q.d.Scheme
 	if scheme == "" {
 		out(atScheme, size, Reason{})
-		rows.Clear()
-		return
+		clear(rows)
+		return 0
 	}
-	wish := s.in(setKey{kind: setWish, a: scheme}).Clone()
-	wish.Or(s.in(setKey{kind: setNoWish}))
-	keep(atScheme, wish, Reason{})
-
-	takes := s.in(setKey{kind: setTakes, a: scheme})
 	if size > 0 {
-		s.stages(q, roaring.AndNot(rows, takes), out)
-		rows.And(takes)
-		size = int(rows.GetCardinality())
+		wish := a.lost.sized(len(rows))
+		wish.add(s.in(setKey{kind: setWish, a: scheme}), &a.other)
+		wish.add(s.in(setKey{kind: setNoWish}), &a.other)
+		rows.and(wish)
+		left := rows.count()
+		out(atScheme, size-left, Reason{})
+		size = left
 	}
 
-	held, turned, away := s.decided(q, n)
-	without(atFree, held, Reason{Key: "hired_here"})
-	without(atFree, s.in(setKey{kind: setEngaged}), Reason{Key: "hired_elsewhere"})
-	keep(atConsent, s.in(setKey{kind: setMatching}), Reason{})
-	if q.own {
-		keep(atDisclosure, s.in(setKey{kind: setDisclosure}), Reason{})
+	if size > 0 {
+		takes := s.dense(setKey{kind: setTakes, a: scheme}, &a.other, len(rows))
+		lost := rows.split(takes, a.lost.sized(len(rows)))
+		s.stages(q, lost, a, out)
+		size = rows.count()
 	}
-	without(atRefused, turned, Reason{Key: "refused_here"})
-	without(atRefused, away, Reason{Key: "no_show_here"})
+
+	a.cases = a.cases[:0]
+	for _, c := range q.cases[n] {
+		a.cases = append(a.cases, s.find(c.id))
+	}
+	decided(atFree, Accepted, Hired, Reason{Key: "hired_here"})
+	if engaged := s.in(setKey{kind: setEngaged}); size > 0 && !engaged.IsEmpty() {
+		rows.andNot(s.dense(setKey{kind: setEngaged}, &a.other, len(rows)))
+		left := rows.count()
+		out(atFree, size-left, Reason{Key: "hired_elsewhere"})
+		size = left
+	}
+	keep(atConsent, setKey{kind: setMatching}, Reason{})
+	if q.own {
+		keep(atDisclosure, setKey{kind: setDisclosure}, Reason{})
+	}
+	decided(atRefused, Refused, Refused, Reason{Key: "refused_here"})
+	decided(atRefused, NoShow, NoShow, Reason{Key: "no_show_here"})
 
 	for i := range q.d.Languages {
 		need := &q.d.Languages[i]
 		if !need.Required || size == 0 {
 			continue
 		}
-		reach := s.in(setKey{kind: setLanguage, a: need.Code, rank: need.Rank})
-		s.levels(need, roaring.AndNot(rows, reach), out)
-		rows.And(reach)
-		size = int(rows.GetCardinality())
+		reach := s.dense(setKey{kind: setLanguage, a: need.Code, rank: need.Rank}, &a.other, len(rows))
+		s.levels(need, rows.split(reach, a.lost.sized(len(rows))), a, out)
+		size = rows.count()
 	}
 	for _, need := range q.d.Licences {
 		why := Reason{Key: "licence_none", A: need}
 		if !slices.Contains(q.bare, need) {
-			keep(atLicence, s.in(setKey{kind: setLicence, a: need}), why)
+			keep(atLicence, setKey{kind: setLicence, a: need}, why)
 			continue
 		}
-		lost := roaring.New()
-		rows.Iterate(func(at uint32) bool {
+		left := size
+		rows.each(func(at uint32) {
 			if !licenceHeld(s.licences.values[s.rows[at].licences].held, need) {
-				lost.Add(at)
+				rows.remove(at)
+				left--
 			}
-			return true
 		})
-		without(atLicence, lost, why)
+		out(atLicence, size-left, why)
+		size = left
 	}
 	// To compare two numbers is cheaper than bitmaps of days, and few have any.
-	tooLate, isOver := roaring.New(), roaring.New()
-	s.each(roaring.And(rows, s.in(setKey{kind: setDated})), func(at uint32, r *row) {
+	dated := a.lost.sized(len(rows))
+	dated.add(s.in(setKey{kind: setDated}), &a.other)
+	dated.and(rows)
+	tooLate, isOver := 0, 0
+	s.each(dated, a, func(at uint32, r *row) {
 		switch late, over := misses(q.d, q.start, r.from, r.to); {
 		case late:
-			tooLate.Add(at)
+			tooLate++
 		case over:
-			isOver.Add(at)
+			isOver++
+		default:
+			return
 		}
+		rows.remove(at)
 	})
-	without(atDates, tooLate, Reason{Key: "out_dates_late", To: q.start})
-	without(atDates, isOver, Reason{Key: "out_dates_over", To: q.start})
-}
-
-// decided gives the rows of those whom the offer holds, has refused, and who
-// stayed away.
-func (s *shard) decided(q *question, n int) (held, refused, away *roaring.Bitmap) {
-	held, refused, away = roaring.New(), roaring.New(), roaring.New()
-	for _, c := range q.cases[n] {
-		at := s.find(c.id)
-		if at < 0 {
-			continue
-		}
-		switch c.state {
-		case Accepted, Hired:
-			held.Add(uint32(at))
-		case Refused:
-			refused.Add(uint32(at))
-		case NoShow:
-			away.Add(uint32(at))
-		}
-	}
-	return held, refused, away
+	out(atDates, tooLate, Reason{Key: "out_dates_late", To: q.start})
+	out(atDates, isOver, Reason{Key: "out_dates_over", To: q.start})
+	return size - tooLate - isOver
 }
 
 // stages counts those whose pathway does not take a shortlist by where it is.
-func (s *shard) stages(q *question, lost *roaring.Bitmap, out func(at, n int, why Reason)) {
-	if lost.IsEmpty() {
+func (s *shard) stages(q *question, lost rowset, a *answer, out func(at, n int, why Reason)) {
+	scheme, rest := q.d.Scheme, lost.count()
+	if rest == 0 {
 		return
 	}
-	scheme, rest := q.d.Scheme, int(lost.GetCardinality())
-	for k, set := range s.sets {
+	for k := range s.sets {
 		if k.kind != setAt || k.a != scheme {
 			continue
 		}
-		at := int(lost.AndCardinality(set))
+		at := lost.common(s.dense(k, &a.other, len(lost)))
 		rest -= at
 		if at == 0 {
 			continue
@@ -449,18 +490,19 @@ func (s *shard) stages(q *question, lost *roaring.Bitmap, out func(at, n int, wh
 }
 
 // levels counts those who do not reach a level by that which they have.
-func (s *shard) levels(need *Need, lost *roaring.Bitmap, out func(at, n int, why Reason)) {
-	if lost.IsEmpty() {
+func (s *shard) levels(need *Need, lost rowset, a *answer, out func(at, n int, why Reason)) {
+	all := lost.count()
+	if all == 0 {
 		return
 	}
 	above := 0
 	for rank := need.Rank - 1; rank >= 0; rank-- {
 		// All of these have less than the need, so that what is above is counted.
-		reached := int(lost.AndCardinality(s.in(setKey{kind: setLanguage, a: need.Code, rank: rank})))
+		reached := lost.common(s.dense(setKey{kind: setLanguage, a: need.Code, rank: rank}, &a.other, len(lost)))
 		out(atLanguage, reached-above, Reason{Key: "language_low", A: need.Code, B: cefr(need.Rank), C: cefr(rank)})
 		above = reached
 	}
-	out(atLanguage, int(lost.GetCardinality())-above, Reason{Key: "language_none", A: need.Code, B: cefr(need.Rank)})
+	out(atLanguage, all-above, Reason{Key: "language_none", A: need.Code, B: cefr(need.Rank)})
 }
 
 // score is Score(...).Total() of a row; -1 when it would be less than least.

@@ -362,7 +362,8 @@ func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
 	}
 	q := x.question(&d, ask)
 	before := x.changes.of(d.Accepts)
-	got := x.everywhere(q)
+	got, seen := x.everywhere(q)
+	defer got.done()
 	out := &Shortlist{
 		Seq: posted.Seq, Considered: got.considered, Out: map[string]int{}, Details: details(got.details),
 		SeenOffers: []SeenOffer{posted},
@@ -372,8 +373,11 @@ func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
 	}
 	out.tally(got.counts[:])
 	if ask.Witness {
-		out.Seen = got.seen
+		out.Seen = seen
 		sortSeen(out.Seen)
+	}
+	if n := len(got.best.heap); n > 0 {
+		out.Matches = make([]Match, 0, n)
 	}
 	for _, c := range got.best.sorted() {
 		id := c.who.String()
@@ -389,8 +393,9 @@ func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
 // processor.
 const parallel = 1 << 17
 
-// everywhere asks every shard.
-func (x *Index) everywhere(q *question) *answer {
+// everywhere asks every shard. The caller is done with the answer when it says so;
+// the people seen, in no order, are its own.
+func (x *Index) everywhere(q *question) (*answer, []Seen) {
 	workers := 1
 	if x.people.Load() >= parallel {
 		workers = min(runtime.GOMAXPROCS(0), shardCount)
@@ -413,10 +418,22 @@ func (x *Index) everywhere(q *question) *answer {
 	}
 	work(0)
 	others.Wait()
-	for _, a := range answers[1:] {
-		answers[0].add(a)
+	size := 0
+	for _, a := range answers {
+		size += len(a.seen)
 	}
-	return answers[0]
+	var seen []Seen
+	if size > 0 {
+		seen = make([]Seen, 0, size)
+	}
+	for i, a := range answers {
+		seen = append(seen, a.seen...)
+		if i > 0 {
+			answers[0].add(a)
+			a.done()
+		}
+	}
+	return answers[0], seen
 }
 
 func (s *Shortlist) tally(counts []int) {
@@ -569,6 +586,8 @@ func (x *Index) Pairs(offers []string, ask Ask, visit func(offer, candidate stri
 	}
 	x.order(&shards, &orders)
 	var fit []pairFit
+	room := newAnswer(ask)
+	defer room.done()
 	for i := range demands {
 		d, about := &demands[i], ask
 		about.States, about.Left, about.Witness = nil, -1, false
@@ -581,9 +600,9 @@ func (x *Index) Pairs(offers []string, ask Ask, visit func(offer, candidate stri
 		fit = fit[:0]
 		for n, s := range shards {
 			if ask.Witness {
-				met[n].Or(s.fitting(q))
+				s.fitting(q, room).each(met[n].Add)
 			}
-			s.eligible(q, n, func(at uint32, score int32) {
+			s.eligible(q, n, room, func(at uint32, score int32) {
 				fit = append(fit, pairFit{orders[n][at], score, n, at})
 			})
 		}
@@ -652,9 +671,37 @@ func byID(a, b ulid.ULID) int {
 // another seed in another order, so that nobody is always the last of their
 // equals, and by the same seed in the same.
 type top struct {
-	k    int
-	seed uint64
-	heap ranked
+	k     int
+	seed  uint64
+	heap  ranked
+	spare []*found // of those who are no longer among the best
+}
+
+// room gives a found to fill in.
+func (t *top) room() *found {
+	n := len(t.spare)
+	if n == 0 {
+		return &found{}
+	}
+	f := t.spare[n-1]
+	t.spare = t.spare[:n-1]
+	return f
+}
+
+// drop keeps what was found of somebody who is not among the best, to be used
+// again.
+func (t *top) drop(r rank) {
+	if r.found != nil {
+		t.spare = append(t.spare, r.found)
+	}
+}
+
+// empty makes a new top of a used one.
+func (t *top) empty() {
+	for _, r := range t.heap {
+		t.drop(r)
+	}
+	t.heap = t.heap[:0]
 }
 
 // rank is an offer (id) or a person (who) and its place among others.
@@ -704,14 +751,16 @@ func (t *top) offer(r rank) {
 
 // take takes one more whose lot is drawn.
 func (t *top) take(r rank) {
-	if t.k <= 0 {
-		return
-	}
-	if len(t.heap) < t.k {
-		heap.Push(&t.heap, r)
-	} else if better(r, t.heap[0]) < 0 {
+	switch {
+	case len(t.heap) < t.k: // no heap.Push: it would put every rank on Go's heap
+		t.heap = append(t.heap, r)
+		heap.Fix(&t.heap, len(t.heap)-1)
+	case t.k > 0 && better(r, t.heap[0]) < 0:
+		t.drop(t.heap[0])
 		t.heap[0] = r
 		heap.Fix(&t.heap, 0)
+	default:
+		t.drop(r)
 	}
 }
 

@@ -130,12 +130,14 @@ type roster struct {
 }
 
 // rosterOf makes a roster of n entries. entry appends the i-th; cut says whether a
-// part ends after it.
-func rosterOf(n int, entry func(to []byte, i int) []byte, cut func(i int) bool) roster {
+// part ends after it; there names documents that need not be made, as they are
+// kept already.
+func rosterOf(n int, entry func(to []byte, i int) []byte, cut func(i int) bool, there func(name string) bool) roster {
 	var out roster
 	parts := make([]byte, 0, digestSize*(1+n/partSize))
+	entries := make([]byte, 0, 32*partSize)
 	for i := 0; i < n; {
-		entries := make([]byte, 0, 32*partSize)
+		entries = entries[:0]
 		first := i
 		for {
 			entries = entry(entries, i)
@@ -145,16 +147,21 @@ func rosterOf(n int, entry func(to []byte, i int) []byte, cut func(i int) bool) 
 		}
 		digest := sha256.Sum256(entries)
 		parts = append(parts, digest[:digestSize]...)
-		out.documents = append(out.documents, named{"part-" + hex.EncodeToString(digest[:digestSize]), Roster{Count: i - first, Entries: entries}})
+		if name := "part-" + hex.EncodeToString(digest[:digestSize]); !there(name) {
+			out.documents = append(out.documents, named{name, Roster{Count: i - first, Entries: slices.Clone(entries)}})
+		}
 	}
 	digest := sha256.Sum256(parts)
 	out.name = "roster-" + hex.EncodeToString(digest[:digestSize])
-	out.documents = append(out.documents, named{out.name, Roster{Count: n, Parts: parts}})
+	if !there(out.name) {
+		out.documents = append(out.documents, named{out.name, Roster{Count: n, Parts: parts}})
+	}
 	return out
 }
 
-// rosterOfPeople makes the roster of people, who are sorted by id, each once.
-func rosterOfPeople(people []Seen) (roster, error) {
+// ofPeople makes the roster of people, who are sorted by id, each once: those of its
+// documents that are not known to be kept.
+func (r rosters) ofPeople(people []Seen) (roster, error) {
 	for i := 1; i < len(people); i++ {
 		if people[i-1].ID.Compare(people[i].ID) >= 0 {
 			return roster{}, errors.New("matching: a roster is not sorted by id, or has somebody twice")
@@ -162,27 +169,27 @@ func rosterOfPeople(people []Seen) (roster, error) {
 	}
 	return rosterOf(len(people), func(to []byte, i int) []byte {
 		return binary.BigEndian.AppendUint64(append(to, people[i].ID[:]...), people[i].Stamp)
-	}, func(i int) bool { return cutAfter(&people[i]) }), nil
+	}, func(i int) bool { return cutAfter(&people[i]) }, r.has), nil
 }
 
 func cutAfter(p *Seen) bool {
 	return mix(binary.BigEndian.Uint64(p.ID[:8])^mix(binary.BigEndian.Uint64(p.ID[8:])))%partSize == 0
 }
 
-// rosterOfOffers makes the roster of offers, in the order given.
-func rosterOfOffers(offers []SeenOffer) roster {
+// ofOffers makes the roster of offers, in the order given, as ofPeople does.
+func (r rosters) ofOffers(offers []SeenOffer) roster {
 	return rosterOf(len(offers), func(to []byte, i int) []byte {
 		to = binary.BigEndian.AppendUint64(to, uint64(offers[i].Seq))
 		to = binary.BigEndian.AppendUint64(to, uint64(offers[i].EmployerSeq))
 		to = binary.BigEndian.AppendUint16(to, uint16(len(offers[i].ID))) // at most docstore.MaxID
 		return append(to, offers[i].ID...)
-	}, func(i int) bool { return draw(0, offers[i].ID)%partSize == 0 })
+	}, func(i int) bool { return draw(0, offers[i].ID)%partSize == 0 }, r.has)
 }
 
 // store keeps people, who are sorted by id, each once, and gives the name of
 // their roster. To keep the same again writes nothing.
 func (r rosters) store(ctx context.Context, people []Seen) (name string, err error) {
-	made, err := rosterOfPeople(people)
+	made, err := r.ofPeople(people)
 	if err != nil {
 		return "", err
 	}
@@ -191,7 +198,7 @@ func (r rosters) store(ctx context.Context, people []Seen) (name string, err err
 
 // storeOffers keeps offers in the order given, and gives the name of their roster.
 func (r rosters) storeOffers(ctx context.Context, offers []SeenOffer) (name string, err error) {
-	made := rosterOfOffers(offers)
+	made := r.ofOffers(offers)
 	return made.name, r.file(ctx, made.documents)
 }
 
@@ -277,22 +284,26 @@ func (r rosters) get(ctx context.Context, name string) (*Roster, error) {
 }
 
 // sortSeen sorts people by id. From some hundreds on it looks at each byte of the
-// ids once (a radix sort), which takes a third of the time of comparing them; a
-// byte that all have in common, as the first of ids made in one year, costs
-// nothing.
+// moments in the ids once (a radix sort), which takes a third of the time of
+// comparing them; a byte that all have in common, as the first of ids made in one
+// year, costs nothing. Those of one moment are then put in order one by one.
 func sortSeen(people []Seen) {
 	if len(people) < 512 {
-		slices.SortFunc(people, func(a, b Seen) int { return a.ID.Compare(b.ID) })
+		slices.SortFunc(people, bySeen)
 		return
 	}
-	var counts [16][256]int32
+	const moment = 6 // bytes of a ULID
+	var counts [moment][256]int32
 	for i := range people {
-		for at, b := range people[i].ID {
+		for at, b := range people[i].ID[:moment] {
 			counts[at][b]++
 		}
 	}
-	from, to := people, make([]Seen, len(people))
-	for at := 15; at >= 0; at-- {
+	room := sortRooms.Get().(*[]Seen)
+	defer sortRooms.Put(room)
+	*room = slices.Grow((*room)[:0], len(people))
+	from, to := people, (*room)[:len(people)]
+	for at := moment - 1; at >= 0; at-- {
 		count := &counts[at]
 		if int(count[from[0].ID[at]]) == len(people) {
 			continue
@@ -311,4 +322,16 @@ func sortSeen(people []Seen) {
 	if &from[0] != &people[0] {
 		copy(people, from)
 	}
+	for i := 0; i < len(people); {
+		end := i + 1
+		for end < len(people) && [moment]byte(people[end].ID[:]) == [moment]byte(people[i].ID[:]) {
+			end++
+		}
+		if end > i+1 {
+			slices.SortFunc(people[i:end], bySeen)
+		}
+		i = end
+	}
 }
+
+var sortRooms = sync.Pool{New: func() any { return new([]Seen) }}

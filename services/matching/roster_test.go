@@ -140,7 +140,7 @@ func TestRosterParts(t *testing.T) {
 			ids = append(ids, p)
 		}
 	}
-	made, err := rosterOfPeople(ids)
+	made, err := newRosters(nil).ofPeople(ids)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -497,28 +497,28 @@ func (s *shard) repack() {
 	s.packed, s.waste = packed, 0
 }
 
-// profile unpacks what the score sees of a row.
+// profile unpacks what the score sees of a row, into the room that p has for lists
+// of its own.
 func (s *shard) profile(at uint32, p *Profile) {
 	r := &s.rows[at]
+	occupations, competences := p.Occupations[:0], p.Competences[:0]
 	*p = Profile{
 		Languages: s.languages.values[r.languages], Licences: s.licences.values[r.licences].held,
 		From: r.from, To: r.to, Schemes: s.wishes.values[r.wishes].schemes, Regions: s.wishes.values[r.wishes].regions,
 	}
 	rec, names := record{s.packed, r.packed}, s.codes.all()
-	if n := rec.next(); n > 0 {
-		p.Occupations = make([]Experience, n)
-		for i := range p.Occupations {
-			p.Occupations[i].Rome = names[rec.next()]
-			p.Occupations[i].Months = int32(rec.next())
-		}
+	n := int(rec.next())
+	p.Occupations = slices.Grow(occupations, n)[:n]
+	for i := range p.Occupations {
+		p.Occupations[i].Rome = names[rec.next()]
+		p.Occupations[i].Months = int32(rec.next())
 	}
-	if n := rec.next(); n > 0 {
-		p.Competences = make([]Item, n)
-		last := Item(0)
-		for i := range p.Competences {
-			last += Item(rec.next())
-			p.Competences[i] = last
-		}
+	n = int(rec.next())
+	p.Competences = slices.Grow(competences, n)[:n]
+	last := Item(0)
+	for i := range p.Competences {
+		last += Item(rec.next())
+		p.Competences[i] = last
 	}
 }
 

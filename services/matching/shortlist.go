@@ -148,13 +148,13 @@ func keep[T any](ctx context.Context, s *service, r *ShortlistRecord, list *Shor
 		posted := list.SeenOffers[0]
 		r.OfferSeq, r.EmployerSeq = posted.Seq, posted.EmployerSeq
 		if r.People == "" {
-			if looked, err = rosterOfPeople(list.Seen); err != nil {
+			if looked, err = s.rosters.ofPeople(list.Seen); err != nil {
 				return none, err
 			}
 			r.People, r.Looked = looked.name, len(list.Seen)
 		}
 	} else {
-		looked = rosterOfOffers(list.SeenOffers)
+		looked = s.rosters.ofOffers(list.SeenOffers)
 		r.Stamp, r.Offers, r.Looked = int64(list.Seen[0].Stamp), looked.name, len(list.SeenOffers)
 	}
 	r.Considered = list.Considered
