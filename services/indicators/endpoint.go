@@ -22,6 +22,7 @@ type Endpoints struct {
 	SDMX       api.Endpoint[sdmxRequest, output]
 	Structure  api.Endpoint[struct{}, output]
 	Geo        api.Endpoint[GeoQuery, output]
+	Workbook   api.Endpoint[WorkbookQuery, output]
 	Summary    api.Endpoint[struct{}, output] // a Summary
 	Facts      api.Endpoint[FactsQuery, factsAnswer]
 	Freshness  api.Endpoint[struct{}, Freshness]
@@ -91,6 +92,7 @@ func NewEndpoints(s Service) Endpoints {
 		},
 		Values:    func(ctx context.Context, r ValuesRequest) (output, error) { return valuesOutput(ctx, s, r) },
 		SDMX:      func(ctx context.Context, r sdmxRequest) (output, error) { return sdmxOutput(ctx, s, r) },
+		Workbook:  func(ctx context.Context, q WorkbookQuery) (output, error) { return workbookOutput(ctx, s, q) },
 		Geo:       func(ctx context.Context, q GeoQuery) (output, error) { return geoOutput(ctx, s, q) },
 		Structure: func(ctx context.Context, _ struct{}) (output, error) { return sdmxStructureOutput(ctx, s) },
 		Summary:   func(ctx context.Context, _ struct{}) (output, error) { return summaryOutput(ctx, s) },

@@ -224,6 +224,16 @@ func valuesOutput(ctx context.Context, s Service, r ValuesRequest) (output, erro
 	switch r.Format {
 	case formCSV:
 		out.kind, form = "text/csv; charset=utf-8; header=present", valuesCSV
+	case formXLSX:
+		out.file = "masar-" + r.Code + ".xlsx"
+		out.write = func(w io.Writer) error {
+			write, err := s.SeriesWorkbook(ctx, r.ValuesQuery, r.Lang)
+			if err != nil {
+				return err
+			}
+			return write(w)
+		}
+		return out, nil
 	case formSDMXCSV, formSDMXJSON:
 		out.kind = sdmxTypes[r.Format]
 		out.write = func(w io.Writer) error {

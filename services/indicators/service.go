@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"math"
@@ -36,6 +37,11 @@ type Service interface {
 	// SDMX gives the figures of queries for SDMX, SDMXStructure what they are made of.
 	SDMX(ctx context.Context, queries ...ValuesQuery) (*sdmxMessage, error)
 	SDMXStructure(ctx context.Context) (sdmxStructureMessage, error)
+	// Workbook gives a workbook of indicators, SeriesWorkbook one of one indicator's
+	// figures; WorkbookStamp is Stamp for a workbook.
+	Workbook(ctx context.Context, q WorkbookQuery) (func(io.Writer) error, error)
+	SeriesWorkbook(ctx context.Context, q ValuesQuery, lang string) (func(io.Writer) error, error)
+	WorkbookStamp(ctx context.Context, q WorkbookQuery) (string, error)
 	// Geo gives the figures of one indicator on a map, and GeoStamp their Stamp.
 	Geo(ctx context.Context, q GeoQuery) (GeoMap, error)
 	GeoStamp(ctx context.Context, q GeoQuery) (string, error)
