@@ -29,6 +29,8 @@ type Endpoints struct {
 	Move        api.Endpoint[MoveRequest, Way]
 	Exit        api.Endpoint[ExitRequest, Way]
 	Complete    api.Endpoint[CompleteRequest, Way]
+	Correct     api.Endpoint[CorrectRequest, Way]
+	Retract     api.Endpoint[RetractRequest, Way]
 	Schemes     api.Endpoint[SchemesRequest, SchemeList]
 }
 
@@ -38,7 +40,7 @@ func NewEndpoints(s Service) Endpoints {
 		Register: s.Register, Candidate: s.Candidate, Candidates: s.Candidates, Update: s.Update, Contact: s.Contact,
 		Import: s.Import, Place: s.Place,
 		OpenPathway: s.OpenPathway, Pathway: s.Pathway, Pathways: s.Pathways,
-		Move: s.Move, Exit: s.Exit, Complete: s.Complete, Schemes: s.Schemes,
+		Move: s.Move, Exit: s.Exit, Complete: s.Complete, Correct: s.Correct, Retract: s.Retract, Schemes: s.Schemes,
 	}
 }
 
@@ -194,6 +196,26 @@ type ExitRequest struct {
 	OccurredAt time.Time `json:"occurred_at"` // default: now
 	Note       string    `json:"note"`
 	OfferID    string    `json:"offer_id"`
+}
+
+// CorrectRequest gives an entry of the history another date.
+type CorrectRequest struct {
+	ID         string    `path:"id"`
+	IfMatch    string    `header:"If-Match"` // optional
+	Entry      int       `json:"entry"`      // its number, from 1
+	OccurredAt time.Time `json:"occurred_at"`
+	Reason     string    `json:"reason"` // a code, it goes into the event
+	Note       string    `json:"note"`   // free text, it stays here
+}
+
+// RetractRequest takes back the last thing that happened, by its number in the
+// history, so that nothing else is taken back by mistake.
+type RetractRequest struct {
+	ID      string `path:"id"`
+	IfMatch string `header:"If-Match"` // optional
+	Entry   int    `json:"entry"`
+	Reason  string `json:"reason"`
+	Note    string `json:"note"`
 }
 
 // CompleteRequest ends a pathway from its last stage.

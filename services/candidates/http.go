@@ -22,5 +22,7 @@ func mount(r *api.Router, e Endpoints) {
 	api.Handle(r, "POST /api/candidates/pathways/{id}/moves", access.PathwaysMove, e.Move)
 	api.Handle(r, "POST /api/candidates/pathways/{id}/exit", access.PathwaysMove, e.Exit)
 	api.Handle(r, "POST /api/candidates/pathways/{id}/completion", access.PathwaysMove, e.Complete, api.OptionalBody())
+	api.Handle(r, "POST /api/candidates/pathways/{id}/corrections", access.PathwaysMove, e.Correct)
+	api.Handle(r, "POST /api/candidates/pathways/{id}/retractions", access.PathwaysMove, e.Retract)
 	api.Handle(r, "GET /api/candidates/schemes", access.CandidatesRead, e.Schemes)
 }

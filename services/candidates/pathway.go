@@ -40,7 +40,9 @@ const (
 	entryMoved     = "moved"
 	entryExited    = "exited"
 	entryCompleted = "completed"
-	entryNoted     = "noted" // a decision that changed no stage
+	entryNoted     = "noted"     // a decision that changed no stage
+	entryCorrected = "corrected" // an earlier entry has another date
+	entryRetracted = "retracted" // an earlier entry was taken back
 )
 
 // Pathway is one person's way through one scheme. Its rules are the methods of
@@ -69,6 +71,7 @@ type Person struct {
 	Sex         string `bson:"sex,omitempty" json:"sex,omitempty"`
 	Governorate string `bson:"governorate" json:"governorate"`
 	BirthYear   int    `bson:"birth_year" json:"birth_year"`
+	Diploma     string `bson:"diploma_level,omitempty" json:"diploma_level,omitempty"`
 }
 
 // Entry is one thing that happened to a pathway.
@@ -91,6 +94,16 @@ type Entry struct {
 	HeldBy string `bson:"held_by,omitempty" json:"held_by,omitempty"`
 	// Refusal says why a decision was not applied.
 	Refusal string `bson:"refusal,omitempty" json:"refusal,omitempty"`
+	// Entry is the number, from 1, of the entry that this one puts right, and Was
+	// the date that it had. Retracted says that an entry was taken back.
+	Entry     int        `bson:"entry,omitempty" json:"entry,omitempty"`
+	Was       *time.Time `bson:"was,omitempty" json:"was,omitempty"`
+	Retracted bool       `bson:"retracted,omitempty" json:"retracted,omitempty"`
+	// EventID is the event that tells the entry as it stands, EventSeq the place of
+	// the entry among the pathway's events. None: the entry caused no event, or is
+	// from before this was kept.
+	EventID  string `bson:"event_id,omitempty" json:"event_id,omitempty"`
+	EventSeq int64  `bson:"event_seq,omitempty" json:"-"`
 	// Key and Fingerprint are those of the request, so that a repeated command
 	// is recognised.
 	Key         string `bson:"key,omitempty" json:"-"`
@@ -303,7 +316,7 @@ func (p *Pathway) decide(s *reference.Scheme, d Decision) (event proto.Message, 
 // What came before the last placement is another season's.
 func (p *Pathway) heldByAnother(s *reference.Scheme, decision string) bool {
 	over := map[string]bool{decision: true}
-	for i := len(p.History) - 1; i >= 0 && (p.History[i].Kind != entryMoved || p.History[i].To != s.Placement); i-- {
+	for i := len(p.History) - 1; i >= 0 && (p.History[i].Kind != entryMoved || p.History[i].Retracted || p.History[i].To != s.Placement); i-- {
 		e := &p.History[i]
 		switch e.Decision {
 		case reference.DecisionRefused, reference.DecisionNoShow:
@@ -392,7 +405,7 @@ func (a Act) clean() (Act, faults) {
 }
 
 func (p Person) event() *candidatesv1.Person {
-	return &candidatesv1.Person{Sex: p.Sex, Governorate: p.Governorate, BirthYear: int32(p.BirthYear)}
+	return &candidatesv1.Person{Sex: p.Sex, Governorate: p.Governorate, BirthYear: int32(p.BirthYear), DiplomaLevel: p.Diploma}
 }
 
 func exitCodes(s *reference.Scheme, stage string) []string {

@@ -50,6 +50,10 @@ type Service interface {
 	Exit(ctx context.Context, req ExitRequest) (Way, error)
 	// Complete ends a pathway from its last stage.
 	Complete(ctx context.Context, req CompleteRequest) (Way, error)
+	// Correct gives an entry of a pathway's history another date.
+	Correct(ctx context.Context, req CorrectRequest) (Way, error)
+	// Retract takes back the last thing that happened to a pathway.
+	Retract(ctx context.Context, req RetractRequest) (Way, error)
 	// Decide applies a matching decision to a pathway, once.
 	Decide(ctx context.Context, pathwayID string, d Decision) error
 
@@ -416,7 +420,7 @@ func (s *service) OpenPathway(ctx context.Context, req OpenRequest) (Way, error)
 			Path: "scheme", Code: "unknown", Reason: "no version of such a scheme is in force then; see /api/candidates/schemes",
 		})
 	}
-	p, opened, err := openPathway(scheme, req.CandidateID, Person{Sex: c.Sex, Governorate: c.Governorate, BirthYear: c.birthYear()}, act)
+	p, opened, err := openPathway(scheme, req.CandidateID, Person{Sex: c.Sex, Governorate: c.Governorate, BirthYear: c.birthYear(), Diploma: c.Diploma}, act)
 	if err != nil {
 		return Way{}, err
 	}
@@ -540,25 +544,62 @@ func (s *service) page(docs []*docstore.Doc[Pathway], next string) api.Page[Way]
 // Move implements Service.
 func (s *service) Move(ctx context.Context, req MoveRequest) (Way, error) {
 	act := s.act(ctx, req.OccurredAt, req.Reason, req.Note, req.OfferID)
-	return s.change(ctx, req.ID, req.IfMatch, act, func(p *Pathway, scheme *reference.Scheme) (proto.Message, error) {
+	return s.change(ctx, req.ID, req.IfMatch, act, news(ctx, func(p *Pathway, scheme *reference.Scheme) (proto.Message, error) {
 		return p.move(scheme, req.To, act)
-	})
+	}))
 }
 
 // Exit implements Service.
 func (s *service) Exit(ctx context.Context, req ExitRequest) (Way, error) {
 	act := s.act(ctx, req.OccurredAt, "", req.Note, req.OfferID)
-	return s.change(ctx, req.ID, req.IfMatch, act, func(p *Pathway, scheme *reference.Scheme) (proto.Message, error) {
+	return s.change(ctx, req.ID, req.IfMatch, act, news(ctx, func(p *Pathway, scheme *reference.Scheme) (proto.Message, error) {
 		return p.leave(scheme, req.Exit, act)
-	})
+	}))
 }
 
 // Complete implements Service.
 func (s *service) Complete(ctx context.Context, req CompleteRequest) (Way, error) {
 	act := s.act(ctx, req.OccurredAt, "", req.Note, "")
-	return s.change(ctx, req.ID, req.IfMatch, act, func(p *Pathway, scheme *reference.Scheme) (proto.Message, error) {
+	return s.change(ctx, req.ID, req.IfMatch, act, news(ctx, func(p *Pathway, scheme *reference.Scheme) (proto.Message, error) {
 		return p.complete(scheme, act)
+	}))
+}
+
+// Correct implements Service.
+func (s *service) Correct(ctx context.Context, req CorrectRequest) (Way, error) {
+	act := s.act(ctx, req.OccurredAt, req.Reason, req.Note, "")
+	return s.putRight(ctx, req.ID, req.IfMatch, act, func(p *Pathway, scheme *reference.Scheme) ([]told, error) {
+		return p.correct(scheme, req.Entry, act)
 	})
+}
+
+// Retract implements Service.
+func (s *service) Retract(ctx context.Context, req RetractRequest) (Way, error) {
+	act := s.act(ctx, time.Time{}, req.Reason, req.Note, "")
+	return s.putRight(ctx, req.ID, req.IfMatch, act, func(p *Pathway, scheme *reference.Scheme) ([]told, error) {
+		return p.retract(scheme, req.Entry, act)
+	})
+}
+
+func (s *service) putRight(ctx context.Context, id, ifMatch string, act Act, command func(*Pathway, *reference.Scheme) ([]told, error)) (Way, error) {
+	return s.change(ctx, id, ifMatch, act, func(d *docstore.Doc[Pathway], scheme *reference.Scheme) error {
+		events, err := command(&d.Body, scheme)
+		for _, t := range events {
+			tell(ctx, d, t, act.Now)
+		}
+		return err
+	})
+}
+
+// news makes a command of what happens to a pathway: a new entry and its event.
+func news(ctx context.Context, happens func(*Pathway, *reference.Scheme) (proto.Message, error)) func(*docstore.Doc[Pathway], *reference.Scheme) error {
+	return func(d *docstore.Doc[Pathway], scheme *reference.Scheme) error {
+		happened, err := happens(&d.Body, scheme)
+		if err == nil {
+			emit(ctx, d, happened)
+		}
+		return err
+	}
 }
 
 // act is what a request says about its command.
@@ -573,7 +614,7 @@ func (s *service) act(ctx context.Context, at time.Time, reason, note, offer str
 
 // change runs a command on a pathway: in scope, once per key, on the version
 // that the caller has seen if it says so.
-func (s *service) change(ctx context.Context, id, ifMatch string, act Act, command func(*Pathway, *reference.Scheme) (proto.Message, error)) (Way, error) {
+func (s *service) change(ctx context.Context, id, ifMatch string, act Act, command func(*docstore.Doc[Pathway], *reference.Scheme) error) (Way, error) {
 	who := access.From(ctx)
 	var version int64
 	if ifMatch != "" {
@@ -601,13 +642,11 @@ func (s *service) change(ctx context.Context, id, ifMatch string, act Act, comma
 		if err != nil {
 			return err
 		}
-		happened, err := command(p, scheme)
-		if err != nil {
-			return err
-		}
-		emit(ctx, d, happened)
-		return nil
+		return command(d, scheme)
 	})
+	if errors.Is(err, docstore.ErrExists) { // an end that was taken back
+		return Way{}, api.Conflict("The person has opened another pathway under this scheme since; that one must end before this one can be open again.")
+	}
 	if errors.Is(err, docstore.ErrNotFound) {
 		return Way{}, noPathway(id)
 	}
@@ -652,8 +691,17 @@ func (s *service) scheme(p *Pathway) (*reference.Scheme, error) {
 
 // emit adds the event of the last history entry to the write.
 func emit(ctx context.Context, d *docstore.Doc[Pathway], happened proto.Message) {
-	last := d.Body.History[len(d.Body.History)-1]
-	d.Emit(event.New(source, d.ID, last.OccurredAt, last.RecordedAt, happened).Outgoing(ctx, event.TopicCandidates))
+	last := len(d.Body.History) - 1
+	tell(ctx, d, told{last, happened}, d.Body.History[last].RecordedAt)
+	d.Body.History[last].EventSeq = d.Seq
+}
+
+// tell adds an event to the write, and notes with its entry that it tells it now.
+func tell(ctx context.Context, d *docstore.Doc[Pathway], t told, now time.Time) {
+	e := &d.Body.History[t.entry]
+	news := event.New(source, d.ID, e.OccurredAt, now, t.event)
+	d.Emit(news.Outgoing(ctx, event.TopicCandidates))
+	e.EventID = news.ID
 }
 
 // covers says whether a pathway is in the principal's scope: by the governorate

@@ -367,6 +367,8 @@ func TestRolesAndTokens(t *testing.T) {
 		{"POST", waysPath + "/" + way + "/moves", `{}`, move},
 		{"POST", waysPath + "/" + way + "/exit", `{}`, move},
 		{"POST", waysPath + "/" + way + "/completion", "", move},
+		{"POST", waysPath + "/" + way + "/corrections", "", move},
+		{"POST", waysPath + "/" + way + "/retractions", "", move},
 		{"GET", "/api/candidates/schemes", "", read},
 	}
 	if own := len(routes) + 1; len(h.service.Router.Routes()) > own { // + the journal

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 
+	"google.golang.org/protobuf/proto"
+
 	"masar.local/pkg/event"
 	"masar.local/pkg/reference"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
@@ -142,6 +144,9 @@ type Fact struct {
 	// Employer is the id of the employer whose offer the fact is about.
 	Employer string `bson:"employer,omitempty" json:"employer,omitempty"`
 	Seq      int64  `bson:"seq,omitempty" json:"seq,omitempty"` // the event's place within the subject, from 1; 0: not said
+	// EventSeq is the event's own place within the subject where Seq is that of the
+	// fact which it supersedes; 0: the same.
+	EventSeq int64 `bson:"event_seq,omitempty" json:"event_seq,omitempty"`
 	// Supersedes is the id of the fact that this one replaces or, when it is
 	// Retracted, takes away. It must be one of the same subject, and counts no more
 	// from the moment on at which this one was recorded. What replaces a fact has
@@ -212,7 +217,18 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 	if y := f.OccurredAt.Year(); y < firstYear || y >= lastYear {
 		return Fact{}, fmt.Errorf("%w: it occurred in the year %d, want %d to %d", ErrNotAFact, y, firstYear, lastYear-1)
 	}
+	data := e.Data
 	switch d := e.Data.(type) {
+	case *candidatesv1.EntryCorrected:
+		data = f.replaces(d)
+	case *candidatesv1.EntryRetracted:
+		f.Kind, f.Person = Retracted, d.GetNow().GetCandidateId()
+		f.Supersedes, f.Codes.Reason, f.Codes.Actor = d.GetEventId(), coded(d.GetReason()), coded(d.GetActor())
+		f.Codes.Scheme = coded(d.GetNow().GetScheme())
+		f.EventSeq, f.Seq = e.Seq, d.GetEntrySeq()
+	}
+	switch d := data.(type) {
+	case *candidatesv1.EntryRetracted:
 	case *candidatesv1.CandidateRegistered:
 		f.Kind, f.Person = CandidateRegistered, e.Subject
 		f.profile(d.GetProfile())
@@ -292,6 +308,9 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 	default:
 		return Fact{}, fmt.Errorf("%w: type %s is not one that is folded", ErrNotAFact, e.Type)
 	}
+	if (f.Kind == Retracted || f.EventSeq != 0) && f.Supersedes == "" {
+		return Fact{}, fmt.Errorf("%w: a %s does not name the event that it puts right", ErrNotAFact, e.Type)
+	}
 	if f.Person == "" && f.aboutSomebody() {
 		return Fact{}, fmt.Errorf("%w: a %s names no candidate", ErrNotAFact, f.Kind)
 	}
@@ -299,6 +318,23 @@ func NewFact(e event.Event, schemes reference.SchemeSet) (Fact, error) {
 		return Fact{}, fmt.Errorf("%w: an id of a %s is longer than %d bytes", ErrNotAFact, f.Kind, maxID)
 	}
 	return f, nil
+}
+
+// replaces takes a corrected entry for what it replaces: the event that it now is.
+func (f *Fact) replaces(d *candidatesv1.EntryCorrected) proto.Message {
+	f.Supersedes = d.GetEventId()
+	f.EventSeq, f.Seq = f.Seq, d.GetEntrySeq()
+	switch e := d.GetEntry().(type) {
+	case *candidatesv1.EntryCorrected_Opened:
+		return e.Opened
+	case *candidatesv1.EntryCorrected_Entered:
+		return e.Entered
+	case *candidatesv1.EntryCorrected_Exited:
+		return e.Exited
+	case *candidatesv1.EntryCorrected_Completed:
+		return e.Completed
+	}
+	return d // of a later version
 }
 
 // maxID is the longest id that a fact takes, in bytes; ours have 26.
@@ -339,6 +375,7 @@ func codeLike(s string) bool {
 
 func (f *Fact) profile(p *candidatesv1.Profile) {
 	f.person(p.GetSex(), p.GetGovernorate(), p.GetBirthYear())
+	f.Codes.Diploma = coded(p.GetDiplomaLevel())
 }
 
 func (f *Fact) person(sex, governorate string, birthYear int32) {
@@ -359,6 +396,7 @@ func (f *Fact) pathway(d pathwayEvent, schemes reference.SchemeSet) {
 	f.Codes.SchemeVersion = coded(d.GetSchemeVersion())
 	p := d.GetPerson()
 	f.person(p.GetSex(), p.GetGovernorate(), p.GetBirthYear())
+	f.Codes.Diploma = coded(p.GetDiplomaLevel())
 	// The sector is the scheme's own; a version that this program does not know
 	// yet is in the same sector as the present one.
 	scheme, ok := schemes.Get(d.GetScheme(), d.GetSchemeVersion())

@@ -136,7 +136,8 @@ const (
 func kindOf(e event.Event) about {
 	switch e.Data.(type) {
 	case *candidatesv1.CandidateRegistered, *candidatesv1.CandidateUpdated, *candidatesv1.PathwayOpened,
-		*candidatesv1.StageEntered, *candidatesv1.PathwayExited, *candidatesv1.PathwayCompleted:
+		*candidatesv1.StageEntered, *candidatesv1.PathwayExited, *candidatesv1.PathwayCompleted,
+		*candidatesv1.EntryCorrected, *candidatesv1.EntryRetracted:
 		return aboutPerson
 	case *employersv1.OfferOpened, *employersv1.OfferUpdated, *employersv1.PostFilled,
 		*employersv1.PostReleased, *employersv1.OfferClosed:
@@ -159,6 +160,10 @@ func person(e event.Event) (string, error) {
 		id = data.GetCandidateId()
 	case *candidatesv1.PathwayCompleted:
 		id = data.GetCandidateId()
+	case *candidatesv1.EntryCorrected:
+		id = data.GetNow().GetCandidateId()
+	case *candidatesv1.EntryRetracted:
+		id = data.GetNow().GetCandidateId()
 	}
 	// Pseudonyms are made from the 16 bytes of a ULID.
 	if parsed, err := ulid.ParseStrict(id); err != nil || parsed.String() != id {
@@ -187,8 +192,25 @@ func (s *Seeker) apply(e event.Event) bool {
 		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetStage(), e.OccurredAt, false, 0})
 	case *candidatesv1.PathwayCompleted:
 		return s.pathway(Pathway{e.Subject, e.Seq, data.GetScheme(), data.GetSchemeVersion(), data.GetStage(), e.OccurredAt, false, 0})
+	case *candidatesv1.EntryCorrected:
+		return s.pathway(standing(e, data.GetNow(), 0))
+	case *candidatesv1.EntryRetracted:
+		placed := 0
+		if data.GetPlacement() {
+			placed = -1
+		}
+		return s.pathway(standing(e, data.GetNow(), placed))
 	}
 	return false
+}
+
+// standing is where a pathway stands after something was put right.
+func standing(e event.Event, now *candidatesv1.PathwayState, placed int) Pathway {
+	entered, err := time.Parse(time.RFC3339Nano, now.GetStageEnteredAt())
+	if err != nil {
+		entered = e.OccurredAt
+	}
+	return Pathway{e.Subject, e.Seq, now.GetScheme(), now.GetSchemeVersion(), now.GetStage(), entered.UTC(), now.GetOpen(), placed}
 }
 
 func (s *Seeker) profile(seq int64, p *candidatesv1.Profile) bool {
@@ -221,7 +243,7 @@ func (s *Seeker) pathway(p Pathway) bool {
 	case p.Seq <= s.Pathways[i].Seq:
 		return false
 	default:
-		p.Round += s.Pathways[i].Round
+		p.Round = max(0, p.Round+s.Pathways[i].Round)
 		s.Pathways[i] = p
 	}
 	return true

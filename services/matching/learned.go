@@ -186,6 +186,10 @@ func used(data proto.Message) proto.Message {
 		return &candidatesv1.PathwayCompleted{
 			CandidateId: data.GetCandidateId(), Scheme: data.GetScheme(), SchemeVersion: data.GetSchemeVersion(), Stage: data.GetStage(),
 		}
+	case *candidatesv1.EntryCorrected:
+		return &candidatesv1.EntryCorrected{Now: data.GetNow()}
+	case *candidatesv1.EntryRetracted:
+		return &candidatesv1.EntryRetracted{Placement: data.GetPlacement(), Now: data.GetNow()}
 	}
 	return data // of offers and employers: nothing in it is about a person
 }

@@ -380,10 +380,12 @@ func (x *Language) GetCefr() string {
 // Person is the cut of a profile that pathway events repeat, as it stood when
 // the pathway was opened, so that a figure needs no other event to be counted.
 type Person struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sex           string                 `protobuf:"bytes,1,opt,name=sex,proto3" json:"sex,omitempty"`
-	Governorate   string                 `protobuf:"bytes,2,opt,name=governorate,proto3" json:"governorate,omitempty"`
-	BirthYear     int32                  `protobuf:"varint,3,opt,name=birth_year,json=birthYear,proto3" json:"birth_year,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Sex         string                 `protobuf:"bytes,1,opt,name=sex,proto3" json:"sex,omitempty"`
+	Governorate string                 `protobuf:"bytes,2,opt,name=governorate,proto3" json:"governorate,omitempty"`
+	BirthYear   int32                  `protobuf:"varint,3,opt,name=birth_year,json=birthYear,proto3" json:"birth_year,omitempty"`
+	// Reference code of the diploma level; empty when unknown.
+	DiplomaLevel  string `protobuf:"bytes,4,opt,name=diploma_level,json=diplomaLevel,proto3" json:"diploma_level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -437,6 +439,13 @@ func (x *Person) GetBirthYear() int32 {
 		return x.BirthYear
 	}
 	return 0
+}
+
+func (x *Person) GetDiplomaLevel() string {
+	if x != nil {
+		return x.DiplomaLevel
+	}
+	return ""
 }
 
 // PathwayOpened: a pathway starts at its scheme's first stage. Key: pathway id.
@@ -843,6 +852,343 @@ func (x *PathwayCompleted) GetPerson() *Person {
 	return nil
 }
 
+// EntryCorrected: the date on which something happened to a pathway was wrong,
+// or that of what came before it. The entry that an earlier event told counts
+// as it is told here; its occurred_at is this event's. Key: pathway id.
+type EntryCorrected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event that told the entry until now, and the place of the entry in the
+	// pathway's own order: the sequence of the event that told it first.
+	EventId  string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	EntrySeq int64  `protobuf:"varint,2,opt,name=entry_seq,json=entrySeq,proto3" json:"entry_seq,omitempty"`
+	// The whole entry as it now stands.
+	//
+	// Types that are valid to be assigned to Entry:
+	//
+	//	*EntryCorrected_Opened
+	//	*EntryCorrected_Entered
+	//	*EntryCorrected_Exited
+	//	*EntryCorrected_Completed
+	Entry isEntryCorrected_Entry `protobuf_oneof:"entry"`
+	// Reason code; free text stays in the service.
+	Reason        string        `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor         string        `protobuf:"bytes,8,opt,name=actor,proto3" json:"actor,omitempty"`
+	Now           *PathwayState `protobuf:"bytes,9,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryCorrected) Reset() {
+	*x = EntryCorrected{}
+	mi := &file_masar_candidates_v1_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryCorrected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryCorrected) ProtoMessage() {}
+
+func (x *EntryCorrected) ProtoReflect() protoreflect.Message {
+	mi := &file_masar_candidates_v1_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryCorrected.ProtoReflect.Descriptor instead.
+func (*EntryCorrected) Descriptor() ([]byte, []int) {
+	return file_masar_candidates_v1_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *EntryCorrected) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *EntryCorrected) GetEntrySeq() int64 {
+	if x != nil {
+		return x.EntrySeq
+	}
+	return 0
+}
+
+func (x *EntryCorrected) GetEntry() isEntryCorrected_Entry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *EntryCorrected) GetOpened() *PathwayOpened {
+	if x != nil {
+		if x, ok := x.Entry.(*EntryCorrected_Opened); ok {
+			return x.Opened
+		}
+	}
+	return nil
+}
+
+func (x *EntryCorrected) GetEntered() *StageEntered {
+	if x != nil {
+		if x, ok := x.Entry.(*EntryCorrected_Entered); ok {
+			return x.Entered
+		}
+	}
+	return nil
+}
+
+func (x *EntryCorrected) GetExited() *PathwayExited {
+	if x != nil {
+		if x, ok := x.Entry.(*EntryCorrected_Exited); ok {
+			return x.Exited
+		}
+	}
+	return nil
+}
+
+func (x *EntryCorrected) GetCompleted() *PathwayCompleted {
+	if x != nil {
+		if x, ok := x.Entry.(*EntryCorrected_Completed); ok {
+			return x.Completed
+		}
+	}
+	return nil
+}
+
+func (x *EntryCorrected) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *EntryCorrected) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *EntryCorrected) GetNow() *PathwayState {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+type isEntryCorrected_Entry interface {
+	isEntryCorrected_Entry()
+}
+
+type EntryCorrected_Opened struct {
+	Opened *PathwayOpened `protobuf:"bytes,3,opt,name=opened,proto3,oneof"`
+}
+
+type EntryCorrected_Entered struct {
+	Entered *StageEntered `protobuf:"bytes,4,opt,name=entered,proto3,oneof"`
+}
+
+type EntryCorrected_Exited struct {
+	Exited *PathwayExited `protobuf:"bytes,5,opt,name=exited,proto3,oneof"`
+}
+
+type EntryCorrected_Completed struct {
+	Completed *PathwayCompleted `protobuf:"bytes,6,opt,name=completed,proto3,oneof"`
+}
+
+func (*EntryCorrected_Opened) isEntryCorrected_Entry() {}
+
+func (*EntryCorrected_Entered) isEntryCorrected_Entry() {}
+
+func (*EntryCorrected_Exited) isEntryCorrected_Entry() {}
+
+func (*EntryCorrected_Completed) isEntryCorrected_Entry() {}
+
+// EntryRetracted: the last thing that was told of a pathway has not happened; it
+// stands where it stood before. Key: pathway id.
+type EntryRetracted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in EntryCorrected.
+	EventId  string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	EntrySeq int64  `protobuf:"varint,2,opt,name=entry_seq,json=entrySeq,proto3" json:"entry_seq,omitempty"`
+	// True when the entry was the placement.
+	Placement     bool          `protobuf:"varint,3,opt,name=placement,proto3" json:"placement,omitempty"`
+	Reason        string        `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actor         string        `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	Now           *PathwayState `protobuf:"bytes,6,opt,name=now,proto3" json:"now,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryRetracted) Reset() {
+	*x = EntryRetracted{}
+	mi := &file_masar_candidates_v1_events_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryRetracted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryRetracted) ProtoMessage() {}
+
+func (x *EntryRetracted) ProtoReflect() protoreflect.Message {
+	mi := &file_masar_candidates_v1_events_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryRetracted.ProtoReflect.Descriptor instead.
+func (*EntryRetracted) Descriptor() ([]byte, []int) {
+	return file_masar_candidates_v1_events_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EntryRetracted) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *EntryRetracted) GetEntrySeq() int64 {
+	if x != nil {
+		return x.EntrySeq
+	}
+	return 0
+}
+
+func (x *EntryRetracted) GetPlacement() bool {
+	if x != nil {
+		return x.Placement
+	}
+	return false
+}
+
+func (x *EntryRetracted) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *EntryRetracted) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *EntryRetracted) GetNow() *PathwayState {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+// PathwayState is where a pathway stands after a correction.
+type PathwayState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CandidateId   string                 `protobuf:"bytes,1,opt,name=candidate_id,json=candidateId,proto3" json:"candidate_id,omitempty"`
+	Scheme        string                 `protobuf:"bytes,2,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	SchemeVersion string                 `protobuf:"bytes,3,opt,name=scheme_version,json=schemeVersion,proto3" json:"scheme_version,omitempty"`
+	// The present stage, the last one when the pathway is not open.
+	Stage string `protobuf:"bytes,4,opt,name=stage,proto3" json:"stage,omitempty"`
+	// When it was entered: RFC 3339.
+	StageEnteredAt string `protobuf:"bytes,5,opt,name=stage_entered_at,json=stageEnteredAt,proto3" json:"stage_entered_at,omitempty"`
+	Open           bool   `protobuf:"varint,6,opt,name=open,proto3" json:"open,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PathwayState) Reset() {
+	*x = PathwayState{}
+	mi := &file_masar_candidates_v1_events_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathwayState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathwayState) ProtoMessage() {}
+
+func (x *PathwayState) ProtoReflect() protoreflect.Message {
+	mi := &file_masar_candidates_v1_events_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathwayState.ProtoReflect.Descriptor instead.
+func (*PathwayState) Descriptor() ([]byte, []int) {
+	return file_masar_candidates_v1_events_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PathwayState) GetCandidateId() string {
+	if x != nil {
+		return x.CandidateId
+	}
+	return ""
+}
+
+func (x *PathwayState) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *PathwayState) GetSchemeVersion() string {
+	if x != nil {
+		return x.SchemeVersion
+	}
+	return ""
+}
+
+func (x *PathwayState) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *PathwayState) GetStageEnteredAt() string {
+	if x != nil {
+		return x.StageEnteredAt
+	}
+	return ""
+}
+
+func (x *PathwayState) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
 var File_masar_candidates_v1_events_proto protoreflect.FileDescriptor
 
 const file_masar_candidates_v1_events_proto_rawDesc = "" +
@@ -874,12 +1220,13 @@ const file_masar_candidates_v1_events_proto_rawDesc = "" +
 	"\x11experience_months\x18\x02 \x01(\x05R\x10experienceMonths\"2\n" +
 	"\bLanguage\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
-	"\x04cefr\x18\x02 \x01(\tR\x04cefr\"[\n" +
+	"\x04cefr\x18\x02 \x01(\tR\x04cefr\"\x80\x01\n" +
 	"\x06Person\x12\x10\n" +
 	"\x03sex\x18\x01 \x01(\tR\x03sex\x12 \n" +
 	"\vgovernorate\x18\x02 \x01(\tR\vgovernorate\x12\x1d\n" +
 	"\n" +
-	"birth_year\x18\x03 \x01(\x05R\tbirthYear\"\xbc\x01\n" +
+	"birth_year\x18\x03 \x01(\x05R\tbirthYear\x12#\n" +
+	"\rdiploma_level\x18\x04 \x01(\tR\fdiplomaLevel\"\xbc\x01\n" +
 	"\rPathwayOpened\x12!\n" +
 	"\fcandidate_id\x18\x01 \x01(\tR\vcandidateId\x12\x16\n" +
 	"\x06scheme\x18\x02 \x01(\tR\x06scheme\x12%\n" +
@@ -915,7 +1262,32 @@ const file_masar_candidates_v1_events_proto_rawDesc = "" +
 	"\x0escheme_version\x18\x03 \x01(\tR\rschemeVersion\x12\x14\n" +
 	"\x05stage\x18\x04 \x01(\tR\x05stage\x12(\n" +
 	"\x10stage_entered_at\x18\x05 \x01(\tR\x0estageEnteredAt\x123\n" +
-	"\x06person\x18\x06 \x01(\v2\x1b.masar.candidates.v1.PersonR\x06personB4Z2masar.local/proto/masar/candidates/v1;candidatesv1b\x06proto3"
+	"\x06person\x18\x06 \x01(\v2\x1b.masar.candidates.v1.PersonR\x06person\"\xb6\x03\n" +
+	"\x0eEntryCorrected\x12\x19\n" +
+	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1b\n" +
+	"\tentry_seq\x18\x02 \x01(\x03R\bentrySeq\x12<\n" +
+	"\x06opened\x18\x03 \x01(\v2\".masar.candidates.v1.PathwayOpenedH\x00R\x06opened\x12=\n" +
+	"\aentered\x18\x04 \x01(\v2!.masar.candidates.v1.StageEnteredH\x00R\aentered\x12<\n" +
+	"\x06exited\x18\x05 \x01(\v2\".masar.candidates.v1.PathwayExitedH\x00R\x06exited\x12E\n" +
+	"\tcompleted\x18\x06 \x01(\v2%.masar.candidates.v1.PathwayCompletedH\x00R\tcompleted\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\b \x01(\tR\x05actor\x123\n" +
+	"\x03now\x18\t \x01(\v2!.masar.candidates.v1.PathwayStateR\x03nowB\a\n" +
+	"\x05entry\"\xc9\x01\n" +
+	"\x0eEntryRetracted\x12\x19\n" +
+	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1b\n" +
+	"\tentry_seq\x18\x02 \x01(\x03R\bentrySeq\x12\x1c\n" +
+	"\tplacement\x18\x03 \x01(\bR\tplacement\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x123\n" +
+	"\x03now\x18\x06 \x01(\v2!.masar.candidates.v1.PathwayStateR\x03now\"\xc4\x01\n" +
+	"\fPathwayState\x12!\n" +
+	"\fcandidate_id\x18\x01 \x01(\tR\vcandidateId\x12\x16\n" +
+	"\x06scheme\x18\x02 \x01(\tR\x06scheme\x12%\n" +
+	"\x0escheme_version\x18\x03 \x01(\tR\rschemeVersion\x12\x14\n" +
+	"\x05stage\x18\x04 \x01(\tR\x05stage\x12(\n" +
+	"\x10stage_entered_at\x18\x05 \x01(\tR\x0estageEnteredAt\x12\x12\n" +
+	"\x04open\x18\x06 \x01(\bR\x04openB4Z2masar.local/proto/masar/candidates/v1;candidatesv1b\x06proto3"
 
 var (
 	file_masar_candidates_v1_events_proto_rawDescOnce sync.Once
@@ -929,7 +1301,7 @@ func file_masar_candidates_v1_events_proto_rawDescGZIP() []byte {
 	return file_masar_candidates_v1_events_proto_rawDescData
 }
 
-var file_masar_candidates_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_masar_candidates_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_masar_candidates_v1_events_proto_goTypes = []any{
 	(*CandidateRegistered)(nil), // 0: masar.candidates.v1.CandidateRegistered
 	(*CandidateUpdated)(nil),    // 1: masar.candidates.v1.CandidateUpdated
@@ -941,21 +1313,30 @@ var file_masar_candidates_v1_events_proto_goTypes = []any{
 	(*StageEntered)(nil),        // 7: masar.candidates.v1.StageEntered
 	(*PathwayExited)(nil),       // 8: masar.candidates.v1.PathwayExited
 	(*PathwayCompleted)(nil),    // 9: masar.candidates.v1.PathwayCompleted
+	(*EntryCorrected)(nil),      // 10: masar.candidates.v1.EntryCorrected
+	(*EntryRetracted)(nil),      // 11: masar.candidates.v1.EntryRetracted
+	(*PathwayState)(nil),        // 12: masar.candidates.v1.PathwayState
 }
 var file_masar_candidates_v1_events_proto_depIdxs = []int32{
-	2, // 0: masar.candidates.v1.CandidateRegistered.profile:type_name -> masar.candidates.v1.Profile
-	2, // 1: masar.candidates.v1.CandidateUpdated.profile:type_name -> masar.candidates.v1.Profile
-	3, // 2: masar.candidates.v1.Profile.occupations:type_name -> masar.candidates.v1.Occupation
-	4, // 3: masar.candidates.v1.Profile.languages:type_name -> masar.candidates.v1.Language
-	5, // 4: masar.candidates.v1.PathwayOpened.person:type_name -> masar.candidates.v1.Person
-	5, // 5: masar.candidates.v1.StageEntered.person:type_name -> masar.candidates.v1.Person
-	5, // 6: masar.candidates.v1.PathwayExited.person:type_name -> masar.candidates.v1.Person
-	5, // 7: masar.candidates.v1.PathwayCompleted.person:type_name -> masar.candidates.v1.Person
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	2,  // 0: masar.candidates.v1.CandidateRegistered.profile:type_name -> masar.candidates.v1.Profile
+	2,  // 1: masar.candidates.v1.CandidateUpdated.profile:type_name -> masar.candidates.v1.Profile
+	3,  // 2: masar.candidates.v1.Profile.occupations:type_name -> masar.candidates.v1.Occupation
+	4,  // 3: masar.candidates.v1.Profile.languages:type_name -> masar.candidates.v1.Language
+	5,  // 4: masar.candidates.v1.PathwayOpened.person:type_name -> masar.candidates.v1.Person
+	5,  // 5: masar.candidates.v1.StageEntered.person:type_name -> masar.candidates.v1.Person
+	5,  // 6: masar.candidates.v1.PathwayExited.person:type_name -> masar.candidates.v1.Person
+	5,  // 7: masar.candidates.v1.PathwayCompleted.person:type_name -> masar.candidates.v1.Person
+	6,  // 8: masar.candidates.v1.EntryCorrected.opened:type_name -> masar.candidates.v1.PathwayOpened
+	7,  // 9: masar.candidates.v1.EntryCorrected.entered:type_name -> masar.candidates.v1.StageEntered
+	8,  // 10: masar.candidates.v1.EntryCorrected.exited:type_name -> masar.candidates.v1.PathwayExited
+	9,  // 11: masar.candidates.v1.EntryCorrected.completed:type_name -> masar.candidates.v1.PathwayCompleted
+	12, // 12: masar.candidates.v1.EntryCorrected.now:type_name -> masar.candidates.v1.PathwayState
+	12, // 13: masar.candidates.v1.EntryRetracted.now:type_name -> masar.candidates.v1.PathwayState
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_masar_candidates_v1_events_proto_init() }
@@ -963,13 +1344,19 @@ func file_masar_candidates_v1_events_proto_init() {
 	if File_masar_candidates_v1_events_proto != nil {
 		return
 	}
+	file_masar_candidates_v1_events_proto_msgTypes[10].OneofWrappers = []any{
+		(*EntryCorrected_Opened)(nil),
+		(*EntryCorrected_Entered)(nil),
+		(*EntryCorrected_Exited)(nil),
+		(*EntryCorrected_Completed)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_masar_candidates_v1_events_proto_rawDesc), len(file_masar_candidates_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
