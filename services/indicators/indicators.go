@@ -74,6 +74,10 @@ func Dimensions() []Dimension {
 	}
 	slices.Sort(reasons)
 	reasons = slices.Compact(reasons)
+	var diplomas []string
+	for _, d := range reference.Diplomas() {
+		diplomas = append(diplomas, d.Code)
+	}
 	var regions []string
 	for _, r := range reference.Regions() {
 		regions = append(regions, r.Code)
@@ -84,6 +88,7 @@ func Dimensions() []Dimension {
 		{Code: "governorate", LabelFR: "Gouvernorat", LabelAR: "الولاية", LabelEN: "Governorate", Protected: true, Codes: governorates},
 		{Code: "sex", LabelFR: "Sexe", LabelAR: "الجنس", LabelEN: "Sex", Protected: true, Codes: []string{"F", "M"}},
 		{Code: "age", LabelFR: "Tranche d'âge", LabelAR: "الفئة العمرية", LabelEN: "Age group", Protected: true, Codes: ageGroups()},
+		{Code: "diploma", LabelFR: "Diplôme", LabelAR: "المستوى الدراسي", LabelEN: "Diploma level", Protected: true, Codes: diplomas},
 		{Code: "stage", LabelFR: "Étape", LabelAR: "المرحلة", LabelEN: "Stage", Codes: stages},
 		{Code: "from_stage", LabelFR: "Étape quittée", LabelAR: "المرحلة السابقة", LabelEN: "Stage left", Codes: stages},
 		{Code: "exit", LabelFR: "Motif de sortie", LabelAR: "سبب الخروج", LabelEN: "Exit", Protected: true, Codes: exits},

@@ -265,7 +265,7 @@ func TestSeats(t *testing.T) {
 func FuzzFold(f *testing.F) {
 	empty := []proto.Message{
 		&candidatesv1.CandidateRegistered{}, &candidatesv1.PathwayOpened{}, &candidatesv1.StageEntered{},
-		&candidatesv1.PathwayExited{}, &employersv1.OfferOpened{}, &employersv1.PostFilled{}, &employersv1.EmployerUpdated{},candidatesv1.PathwayExited{}, &employersv1.OfferOpened{}, &employersv1.PostFilled{}, &employersv1.EmployerUpdated{},
+		&candidatesv1.PathwayExited{}, &employersv1.OfferOpened{}, &employersv1.PostFilled{}, &employersv1.EmployerUpdated{},
 		&candidatesv1.EntryCorrected{}, &candidatesv1.EntryRetracted{},
 	}
 	seed := func(kind uint8, m proto.Message) {
