@@ -38,6 +38,9 @@ const (
 	maxNote  = 4000
 )
 
+// freezeTime bounds the work of one freeze.
+const freezeTime = 15 * time.Minute
+
 // Review is everything of a review but its figures.
 type Review struct {
 	ID     string `bson:"-" json:"id"`
@@ -208,6 +211,13 @@ func (s *service) Freeze(ctx context.Context, q FreezeRequest) (Review, error) {
 		ID: id, Grain: period.Grain, Period: period.Label, Early: period.Last.String() >= s.today(), Title: q.Title, Note: q.Note,
 		Subject: plainLine(p.Subject), Role: string(p.Role), Fingerprint: fingerprint,
 	}
+	if api.Key(ctx) != "" {
+		// A large programme takes longer than a caller may wait: the work goes on, and
+		// the command, repeated, finds what it made.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), freezeTime)
+		defer cancel()
+	}
 	figures, err := s.photograph(ctx, &r, period)
 	if err != nil {
 		return Review{}, err
@@ -346,8 +356,13 @@ func (s *service) photograph(ctx context.Context, r *Review, period ReviewPeriod
 // then every declared cut; asOf is zero for everything that the view holds.
 // Which cells are hidden is decided for who may see no facts.
 func (s *service) reviewCells(ctx context.Context, view *view, d *Definition, period ReviewPeriod, asOf time.Time) ([]FrozenCell, error) {
-	out := []FrozenCell{}
-	for _, by := range reviewCuts(d) {
+	least := 0
+	if d.About == AboutPeople && s.smallCell > 1 {
+		least = s.smallCell
+	}
+	cuts, total := reviewCuts(d), 0
+	tables := make([][]Cell, len(cuts))
+	for i, by := range cuts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -355,21 +370,113 @@ func (s *service) reviewCells(ctx context.Context, view *view, d *Definition, pe
 		if err != nil {
 			return nil, err
 		}
-		if len(out)+len(cells) > mostCells {
+		if total += len(cells); total > mostCells {
 			return nil, fmt.Errorf("indicator %s has more than %d figures in %s: declare fewer cuts", d.Code, mostCells, period.Label)
 		}
-		least := 0
-		if d.About == AboutPeople && len(by) > 0 && s.smallCell > 1 {
-			least = s.smallCell
-		}
-		hidden := Suppress(cells, least)
-		for i, c := range cells {
+		tables[i] = cells
+	}
+	hidden := suppressTogether(cuts, tables, least)
+	out := make([]FrozenCell, 0, total)
+	for i, by := range cuts {
+		for n, c := range tables[i] {
 			f := frozen(d, by, c)
-			f.Hidden = hidden[i]
+			f.Hidden = hidden[i][n]
 			out = append(out, f)
 		}
 	}
 	return out, nil
+}
+
+// suppressTogether says which cells of tables that are shown side by side are
+// hidden. Each table is protected by Suppress; and between a coarse table and a
+// finer one, until nothing is added:
+//
+//   - what the coarse one hides must not be the sum of cells that the finer one
+//     shows: one of them is hidden too;
+//   - the only hidden cell among those that a shown coarse cell is the sum of can
+//     be worked out: another one is hidden, or, where there is none, the coarse cell.
+//
+// The total is shown.
+func suppressTogether(cuts [][]string, tables [][]Cell, least int) [][]bool {
+	hidden := make([][]bool, len(cuts))
+	protected := make([][]Cell, len(cuts)) // as in tables, but what must be hidden stands for nobody
+	for i := range cuts {
+		protected[i] = slices.Clone(tables[i])
+		hidden[i] = make([]bool, len(tables[i]))
+		if len(cuts[i]) > 0 {
+			hidden[i] = Suppress(tables[i], least)
+		}
+	}
+	if least <= 1 {
+		return hidden
+	}
+	hide := func(table, cell int) { protected[table][cell].People = 0 }
+	again := func(table int) {
+		for n, h := range Suppress(protected[table], least) {
+			hidden[table][n] = hidden[table][n] || h
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for a, coarse := range cuts {
+			for b, fine := range cuts {
+				place := within(coarse, fine)
+				if len(coarse) == 0 || len(coarse) >= len(fine) || place == nil {
+					continue
+				}
+				parts := make(map[string][]int, len(tables[a]))
+				for m, part := range tables[b] {
+					key := ""
+					for _, at := range place {
+						key += part.Codes[at] + "\x00"
+					}
+					parts[key] = append(parts[key], m)
+				}
+				inA, inB := false, false
+				for n, c := range tables[a] {
+					smallest, unseen := -1, 0
+					for _, m := range parts[strings.Join(c.Codes, "\x00")+"\x00"] {
+						switch {
+						case hidden[b][m]:
+							unseen++
+						case smallest < 0 || tables[b][m].People < tables[b][smallest].People:
+							smallest = m
+						}
+					}
+					switch {
+					case hidden[a][n] && unseen == 0 && smallest >= 0, !hidden[a][n] && unseen == 1 && smallest >= 0:
+						hide(b, smallest)
+						inB = true
+					case !hidden[a][n] && unseen == 1:
+						hide(a, n)
+						inA = true
+					}
+				}
+				if inA {
+					again(a)
+				}
+				if inB {
+					again(b)
+				}
+				changed = changed || inA || inB
+			}
+		}
+	}
+	return hidden
+}
+
+// within is where the dimensions of a coarse cut are in a finer one; nil when one
+// of them is not.
+func within(coarse, fine []string) []int {
+	place := make([]int, 0, len(coarse))
+	for _, name := range coarse {
+		i := slices.Index(fine, name)
+		if i < 0 {
+			return nil
+		}
+		place = append(place, i)
+	}
+	return place
 }
 
 // reviewCuts are the declared cuts of an indicator: none, which is the total, each
