@@ -318,14 +318,17 @@ func newTracks(v *view, schemes reference.SchemeSet, at, asOf time.Time) *tracks
 		if len(own) == 0 {
 			continue
 		}
-		later := func(a, b uint32) int {
-			if v.later(int32(a), int32(b)) {
-				return 1
+		for i := 1; i < len(own); i++ {
+			// Nearly always they came in their order.
+			if v.seq[own[i-1]] >= v.seq[own[i]] {
+				slices.SortFunc(own, func(a, b uint32) int {
+					if v.later(int32(a), int32(b)) {
+						return 1
+					}
+					return -1
+				})
+				break
 			}
-			return -1
-		}
-		if !slices.IsSortedFunc(own, later) {
-			slices.SortFunc(own, later)
 		}
 		opening := slices.IndexFunc(own, func(row uint32) bool { return kind[v.kind[row]] == moveOpened })
 		head := own[max(opening, 0)]
@@ -378,8 +381,8 @@ func (v *view) moveRows(t *tracks, at time.Time, asOf int64) (rows, first []uint
 		isMove[kindNumber[k]] = true
 	}
 	until, known, next := at.UnixMilli(), int64(math.MinInt64), int64(math.MaxInt64)
-	counts := func(row uint32) bool { return isMove[v.kind[row]] && v.known(row, asOf) && v.occurred[row] <= until }
 	first = make([]uint32, v.subjects+1)
+	moves := make([]uint32, 0, len(v.id))
 	for i := range v.id {
 		row := uint32(i)
 		if !isMove[v.kind[row]] || !v.known(row, asOf) {
@@ -391,18 +394,17 @@ func (v *view) moveRows(t *tracks, at time.Time, asOf int64) (rows, first []uint
 			continue
 		}
 		first[v.subject[row]+1]++
+		moves = append(moves, row)
 	}
 	for s := range v.subjects {
 		first[s+1] += first[s]
 	}
-	rows = make([]uint32, first[v.subjects])
+	rows = make([]uint32, len(moves))
 	place := slices.Clone(first)
-	for i := range v.id {
-		if row := uint32(i); counts(row) {
-			s := v.subject[row]
-			rows[place[s]] = row
-			place[s]++
-		}
+	for _, row := range moves {
+		s := v.subject[row]
+		rows[place[s]] = row
+		place[s]++
 	}
 	if known > math.MinInt64 {
 		t.known = time.UnixMilli(known).UTC()

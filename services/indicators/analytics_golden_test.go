@@ -299,3 +299,113 @@ func write(t testing.TB, file, text string) {
 		t.Fatal(err)
 	}
 }
+
+// TestAnalyticsOfNobody: no pathways at all, and pathways that all wait.
+func TestAnalyticsOfNobody(t *testing.T) {
+	days, part := 30, .9
+	budget := DelayBudget{Code: "look", LabelFR: "a", LabelAR: "b", LabelEN: "c", From: "P02", To: "P04", Days: &days, Share: &part, Source: "test"}
+	waiting := newStory(t)
+	for i := range 7 {
+		waiting.opened(fmt.Sprintf("2026-02-0%d 10:00", i+1), fmt.Sprintf("p%d", i), "soin", person{fmt.Sprintf("c%d", i), "F", "TN-71"})
+	}
+	for name, events := range map[string][]event.Event{"nobody": nil, "everybody waits": waiting.events} {
+		for _, smallCell := range []int{0, 5} {
+			s := analyse(t, events, "2026-02-20 10:00", smallCell, budget)
+			ctx := asRole(t, access.Manager)
+			q := PathwayQuery{Cohort: Month, By: []string{"sex"}}
+			funnel, err := s.Funnel(ctx, q)
+			csvOf(t, funnel, err)
+			durations, err := s.Durations(ctx, DurationsQuery{PathwayQuery: q})
+			csvOf(t, durations, err)
+			lost, err := s.Bottlenecks(ctx, q)
+			csvOf(t, lost, err)
+			conformance, err := s.Conformance(ctx, q)
+			csvOf(t, conformance, err)
+			budgets, err := s.Budgets(ctx, q)
+			csvOf(t, budgets, err)
+			if len(events) == 0 {
+				if len(funnel.Groups)+len(durations.Groups)+len(lost.Stages)+len(conformance.Groups)+len(budgets.Budgets[0].Groups) != 0 || *lost.LostDays != 0 {
+					t.Errorf("%s: %+v", name, funnel)
+				}
+				continue
+			}
+			d := durations.Groups[0].Durations
+			if len(d) != 1 || *d[0].Waiting != 7 || d[0].MedianDays != nil || d[0].Estimate.MedianDays != nil || *conformance.Groups[0].Conforming != 7 {
+				t.Errorf("%s, %d: %+v", name, smallCell, d)
+			}
+			b := budgets.Budgets[0].Groups[0]
+			if *b.Pending != 7 || b.State != budgetUnknown || b.Attained != nil || b.RemainingShare != nil {
+				t.Errorf("%s, %d: %+v", name, smallCell, b)
+			}
+		}
+	}
+}
+
+// TestAnalyticsAsKnownThen: a date that was corrected counts as it was known.
+func TestAnalyticsAsKnownThen(t *testing.T) {
+	s := analyse(t, nil, "2026-03-01 10:00", 0)
+	day := func(d string) time.Time { return at(t, "2026-"+d+" 10:00").UTC() }
+	codes := Codes{Scheme: "agri", SchemeVersion: "1", Stage: "P02"}
+	opened := Fact{ID: "1", Kind: PathwayOpened, Subject: "p", Person: "c", Seq: 1, OccurredAt: day("01-01"), RecordedAt: day("01-01"), Codes: codes}
+	codes.FromStage, codes.Stage = "P02", "P04"
+	moved := Fact{ID: "2", Kind: StageEntered, Subject: "p", Person: "c", Seq: 2, OccurredAt: day("01-11"), RecordedAt: day("01-11"), Codes: codes}
+	corrected := moved
+	corrected.ID, corrected.Supersedes, corrected.OccurredAt, corrected.RecordedAt = "3", "2", day("01-06"), day("02-20")
+	for _, f := range []Fact{corrected, opened, moved} {
+		s.columns.Add(f)
+	}
+	for asOf, want := range map[string]string{"": "5", "2026-02-19": "10", "2026-02-20": "5", "2026-01-05": "", "2030-01-01": "5"} {
+		d, err := s.Durations(asRole(t, access.Statistician), DurationsQuery{PathwayQuery: PathwayQuery{Cohort: All, AsOf: asOf}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := number(d.Groups[0].Durations[0].MedianDays); got != want {
+			t.Errorf("as of %q: %q days at P02, want %q", asOf, got, want)
+		}
+	}
+}
+
+// TestBurnRate counts a budget by hand: half may be late after ten days. Eight were
+// in time four months ago; in the last ninety days two were in time and six were not,
+// all six in the last thirty.
+func TestBurnRate(t *testing.T) {
+	s := newStory(t)
+	n := 0
+	add := func(opened string, stay int) {
+		n++
+		p, who := fmt.Sprintf("p%02d", n), person{fmt.Sprintf("c%02d", n), "F", "TN-71"}
+		s.opened(opened+" 10:00", p, "agri", who)
+		if stay > 0 {
+			at := at(t, opened+" 10:00").AddDate(0, 0, stay).Format("2006-01-02 15:04")
+			s.moved(at, p, "agri", who, "P02", opened+" 10:00", "P04")
+		}
+	}
+	for range 8 {
+		add("2026-01-01", 5) // decided on 6 January
+	}
+	for range 2 {
+		add("2026-03-20", 10) // on the very day, 30 March
+	}
+	for range 5 {
+		add("2026-04-20", 0) // late since 30 April, waiting still
+	}
+	add("2026-04-20", 12) // late, and there since
+	add("2026-05-15", 0)  // still has time
+	days, half := 10, .5
+	budget := DelayBudget{Code: "look", LabelFR: "a", LabelAR: "b", LabelEN: "c", From: "P02", To: "P04", Days: &days, Share: &half, Source: "test"}
+	svc := analyse(t, s.events, "2026-05-20 10:00", 0, budget)
+	answer, err := svc.Budgets(asRole(t, access.Statistician), PathwayQuery{})
+	sameLines(t, "budget", csvOf(t, answer, err), `look,P02,P04,10,0.5,all,17,17,16,10,6,5,1,0,0.625,8,2,2,1.5,0.75,alert,2026-08-18,false`)
+	// Two are left; in ninety days six were spent and four earned: ninety days more.
+	g := answer.Budgets[0].Groups[0]
+	if *g.RemainingShare != .25 || *g.Windows[0].Decided != 6 || *g.Windows[1].Decided != 8 || *g.Windows[2].Decided != 16 {
+		t.Errorf("%+v", g)
+	}
+	// A hidden reader is not told of one who is late, but of enough.
+	svc.smallCell = 5
+	answer, err = svc.Budgets(asRole(t, access.Manager), PathwayQuery{})
+	g = answer.Budgets[0].Groups[0]
+	if err != nil || g.Pending != nil || g.State != budgetAlert {
+		t.Errorf("%+v %v", g, err)
+	}
+}
