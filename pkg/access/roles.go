@@ -43,6 +43,7 @@ const (
 	IndicatorsFacts   Permission = "indicators:facts"
 	IndicatorsFreeze  Permission = "indicators:freeze"
 	IndicatorsImport  Permission = "indicators:import" // official series of the labour market
+	IndicatorsDefine  Permission = "indicators:define" // sees what another definition would count
 	NotificationsRead Permission = "notifications:read"
 	JournalRead       Permission = "journal:read"
 	PlatformRead      Permission = "platform:read"
@@ -71,7 +72,7 @@ var allPermissions = []Permission{
 	CandidatesRead, CandidatesWrite, CandidatesContact, PathwaysMove,
 	EmployersRead, EmployersWrite, OffersRead, OffersWrite,
 	MatchingRead, MatchingDecide, CampaignsRead, CampaignsRun, FairnessRead,
-	IndicatorsRead, IndicatorsFacts, IndicatorsFreeze, IndicatorsImport, NotificationsRead, JournalRead, PlatformRead,
+	IndicatorsRead, IndicatorsFacts, IndicatorsFreeze, IndicatorsImport, IndicatorsDefine, NotificationsRead, JournalRead, PlatformRead,
 }
 
 // permissions is the whole table of who may do what.
@@ -92,9 +93,9 @@ var permissions = map[Role][]Permission{
 	Employer: {EmployersRead, OffersRead, OffersWrite, MatchingRead, MatchingDecide},
 	// Steers by figures, how fair a selection was among them, and by campaigns, in which
 	// people go by pseudonyms; freezes the figures of a period for a review; sees no person.
-	Manager: {EmployersRead, OffersRead, CampaignsRead, CampaignsRun, FairnessRead, IndicatorsRead, IndicatorsFreeze, IndicatorsImport, PlatformRead},
+	Manager: {EmployersRead, OffersRead, CampaignsRead, CampaignsRun, FairnessRead, IndicatorsRead, IndicatorsFreeze, IndicatorsImport, IndicatorsDefine, PlatformRead},
 	// Exports figures and the facts under them (facts carry no personal data); sees no person.
-	Statistician: {OffersRead, FairnessRead, IndicatorsRead, IndicatorsFacts, IndicatorsImport},
+	Statistician: {OffersRead, FairnessRead, IndicatorsRead, IndicatorsFacts, IndicatorsImport, IndicatorsDefine},
 	// Feeds registers from another system.
 	Integrator: {CandidatesRead, CandidatesWrite, EmployersRead, EmployersWrite, OffersRead, OffersWrite, IndicatorsRead},
 	// Keeps the platform running: journals, health, notifications' state; sees no person.

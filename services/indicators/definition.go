@@ -317,8 +317,16 @@ func (d *Definition) Check(dimensions []Dimension) error {
 	for _, err := range d.compile(dimensions) {
 		fault("%w", err)
 	}
+	if d.About == AboutOffers && len(faults) == 0 && d.ofPeople() {
+		fault("about is %s, and it counts events of people, whose small cells are hidden: want %s", AboutOffers, AboutPeople)
+	}
 	d.checkCuts(fault, known)
 	return errors.Join(faults...)
+}
+
+// ofPeople says whether the definition looks at facts of somebody.
+func (d *Definition) ofPeople() bool {
+	return slices.ContainsFunc(d.Kinds(), func(k Kind) bool { return (&Fact{Kind: k}).aboutSomebody() })
 }
 
 func (d *Definition) checkRatio(fault func(string, ...any), known dimensionSet) {
@@ -389,7 +397,9 @@ func (d *Definition) compile(dimensions []Dimension) (faults []error) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if err := all[name].compile(dimensions); err != nil {
+		if len(all[name].text) > mostSelectorBytes {
+			faults = append(faults, fmt.Errorf("%s: %w", name, all[name].tooLong()))
+		} else if err := all[name].compile(dimensions); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
 		}
 	}

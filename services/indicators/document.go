@@ -377,6 +377,9 @@ func (w *writer) example(d *Definition, t DefinitionTest) {
 			}
 			var of []string
 			parts := strings.Fields(key)
+			if len(parts) == 0 {
+				continue // so has RunTests
+			}
 			if parts[0] != string(All) {
 				of = append(of, parts[0])
 			}

@@ -27,6 +27,7 @@ type Endpoints struct {
 	Facts      api.Endpoint[FactsQuery, factsAnswer]
 	Freshness  api.Endpoint[struct{}, Freshness]
 	Verify     api.Endpoint[struct{}, verifyAnswer]
+	Preview    api.Endpoint[PreviewRequest, Preview]
 	Pathways   PathwayEndpoints
 	Shortage   ShortageEndpoints
 	reviewEndpoints
@@ -100,6 +101,7 @@ func NewEndpoints(s Service) Endpoints {
 			facts, err := s.Facts(ctx, q)
 			return factsAnswer{facts}, err
 		},
+		Preview:   s.Preview,
 		Freshness: nothingAsked(s.Freshness),
 		Verify: func(ctx context.Context, _ struct{}) (verifyAnswer, error) {
 			return verifyAnswer{func() (Verification, error) { return s.Verify(ctx) }}, nil

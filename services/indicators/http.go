@@ -16,6 +16,7 @@ func mount(r *api.Router, e Endpoints) {
 	api.Handle(r, "GET /api/indicators/summary", access.IndicatorsRead, e.Summary, api.Answers[Summary]())
 	api.Handle(r, "GET /api/indicators/freshness", access.IndicatorsRead, e.Freshness)
 	api.Handle(r, "GET /api/indicators/facts", access.IndicatorsFacts, e.Facts, api.Produces("application/x-ndjson"))
+	api.Handle(r, "POST /api/indicators/preview", access.IndicatorsDefine, e.Preview, api.MaxBody(2*mostDefinitionBytes))
 	mountPathways(r, e.Pathways)
 	api.Handle(r, "GET /api/indicators/verify", access.IndicatorsFacts, e.Verify, api.Produces("application/json"))
 	mountReviews(r, e.reviewEndpoints)

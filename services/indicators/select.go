@@ -21,12 +21,17 @@ import (
 const KindName = "kind"
 
 // Bounds of a selector: many times what a definition needs, and little enough
-// that one which a stranger wrote costs nothing.
+// that one which a stranger wrote costs nothing. Selectors that are put together
+// (preview.go) are as long as those that they are made of.
 const (
-	mostSelectorBytes = 4096
-	mostSelectorNodes = 400
+	mostSelectorBytes = 2048
+	mostJoinedBytes   = 16 * mostSelectorBytes
+	mostSelectorNodes = 2000
 	mostSelectorDepth = 40
 )
+
+// errNoFact says that a selector cannot be true of any fact.
+var errNoFact = errors.New("it is true of no fact")
 
 // Selector says which facts count: an expression in CEL (the Common Expression
 // Language, https://cel.dev) over texts: kind, and every dimension by its code,
@@ -54,7 +59,14 @@ type Selector struct {
 // fault with its column in the expression, and what there is instead.
 func NewSelector(expression string, dims []Dimension) (*Selector, error) {
 	s := &Selector{text: expression}
+	if len(expression) > mostSelectorBytes {
+		return s, s.tooLong()
+	}
 	return s, s.compile(dims)
+}
+
+func (s *Selector) tooLong() error {
+	return fmt.Errorf("a selector of %d bytes is too long; at most %d", len(s.text), mostSelectorBytes)
 }
 
 // functions are what a selector may use of CEL.
@@ -68,7 +80,7 @@ var selectorBase = sync.OnceValues(func() (*cel.Env, error) {
 	}
 	return cel.NewCustomEnv(
 		cel.StdLib(cel.StdLibSubset(subset)),
-		cel.ParserExpressionSizeLimit(mostSelectorBytes),
+		cel.ParserExpressionSizeLimit(mostJoinedBytes),
 		cel.ExpressionNodeLimit(mostSelectorNodes),
 		cel.ParserRecursionLimit(mostSelectorDepth),
 		cel.ParserErrorRecoveryLimit(3),
@@ -79,9 +91,6 @@ func (s *Selector) compile(dims []Dimension) error {
 	base, err := selectorBase()
 	if err != nil {
 		return fmt.Errorf("selector: %w", err)
-	}
-	if len(s.text) > mostSelectorBytes {
-		return fmt.Errorf("a selector of %d bytes is too long; at most %d", len(s.text), mostSelectorBytes)
 	}
 	names := []string{KindName}
 	variables := []cel.EnvOption{cel.Variable(KindName, cel.StringType)}
@@ -135,7 +144,7 @@ func (s *Selector) fault(line, column int, format string, args ...any) error {
 	if s.at != "" {
 		where = s.at + ", " + where
 	}
-	return fmt.Errorf("%s of the selector: %s", where, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%s of the selector: %w", where, fmt.Errorf(format, args...))
 }
 
 // kindsOf lists the kinds for which the expression can be true, whatever the other
@@ -168,7 +177,7 @@ func (s *Selector) kindsOf(environment *cel.Env, tree *cel.Ast) ([]Kind, error) 
 	}
 	switch len(out) {
 	case 0:
-		return nil, s.fault(1, 0, "it is true of no fact")
+		return nil, s.fault(1, 0, "%w", errNoFact)
 	case len(kinds()):
 		return nil, s.fault(1, 0, "it does not say which kind of facts it counts: kind == one of %q", kinds())
 	}

@@ -82,7 +82,7 @@ func TestSelectorSaysWhatIsWrong(t *testing.T) {
 		`"F" == "M" && kind == "post_filled"`:             {"kind or a dimension expected"},
 		`(kind == "post_filled") == true`:                 {"kind or a dimension expected"},
 		strings.Repeat("(", 100) + `kind == "post_filled"` + strings.Repeat(")", 100): {"recursion"},
-		strings.Repeat(`kind == "post_filled" || `, 120) + `kind == "post_filled"`:    {"limit"},
+		strings.Repeat(`kind == "post_filled" || `, 120) + `kind == "post_filled"`:    {"too long"},
 		strings.Repeat(" ", mostSelectorBytes+1):                                      {"too long"},
 	} {
 		_, err := NewSelector(expression, Dimensions())

@@ -49,6 +49,8 @@ type Service interface {
 	Summary(ctx context.Context) (Summary, error)
 	// Facts gives the stored facts by id, as far as the principal's scope goes.
 	Facts(ctx context.Context, q FactsQuery) (iter.Seq2[Fact, error], error)
+	// Preview compares a definition with the one in force, before it takes effect.
+	Preview(ctx context.Context, r PreviewRequest) (Preview, error)
 	// Freshness says how far the figures have come.
 	Freshness(ctx context.Context) (Freshness, error)
 	// Funnel tells how far pathways come; Durations how long stages and delays take;
