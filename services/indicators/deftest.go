@@ -325,6 +325,9 @@ func (e TestEvent) fact(n int, earlier map[string]Fact, dims dimensionSet) (Fact
 	if f.Offer != "" {
 		f.Subject = f.Offer
 	}
+	if old, ok := earlier[text("supersedes")]; ok {
+		f.Subject = old.Subject
+	}
 	if text("subject") != "" {
 		f.Subject = text("subject")
 	}

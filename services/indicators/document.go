@@ -416,6 +416,7 @@ var kindFR = map[Kind]string{
 	CampaignCompleted:   "campagne d'appariement calculée",
 	MessageSent:         "message envoyé",
 	MessageFailed:       "message abandonné",
+	Retracted:           "saisie retirée",
 }
 
 func numberFR(name string) string {

@@ -17,10 +17,10 @@ type PreviewRequest struct {
 	// Definition is one definition as in definitions/*.yaml; its tests may be left
 	// out.
 	Definition string   `json:"definition"`
-	Grain      Grain    `json:"grain" default:"month"`
-	By         []string `json:"by"`
-	From       api.Date `json:"from"` // first local day, included
-	To         api.Date `json:"to"`   // last local day, included
+	Grain      Grain    `json:"grain,omitempty"` // month, if left out
+	By         []string `json:"by,omitempty"`
+	From       api.Date `json:"from,omitzero"` // first local day, included
+	To         api.Date `json:"to,omitzero"`   // last local day, included
 }
 
 // Preview is a definition as it is in force beside one that is not, on the history
@@ -77,6 +77,7 @@ func (s *service) Preview(ctx context.Context, r PreviewRequest) (Preview, error
 	if err := s.loading(); err != nil {
 		return Preview{}, err
 	}
+	r.Grain = cmp.Or(r.Grain, Month)
 	p := access.From(ctx)
 	d, err := s.previewed(p, r)
 	if err != nil {
@@ -257,16 +258,14 @@ func (c *previewing) whole(d *Definition) Cell {
 	return cells[0]
 }
 
-// facts are the totals of what both look at, of what enters and of what leaves.
+// facts are the totals of what both look at, of what enters and of what leaves;
+// all hidden when one of them is of few people, whom the other two would tell.
 func (c *previewing) facts() (kept, entering, leaving *int) {
-	count := func(d *Definition) *int {
-		cell := c.whole(d)
-		if c.least > 0 && c.few(cell) {
-			return nil
-		}
-		return &cell.N
+	counts := [3]Cell{c.whole(c.kept), c.whole(c.entering), c.whole(c.leaving)}
+	if c.least > 0 && slices.ContainsFunc(counts[:], c.few) {
+		return nil, nil, nil
 	}
-	return count(c.kept), count(c.entering), count(c.leaving)
+	return &counts[0].N, &counts[1].N, &counts[2].N
 }
 
 // cells are those of one definition, nil when it cannot be cut so.

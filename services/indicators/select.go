@@ -147,6 +147,12 @@ func (s *Selector) fault(line, column int, format string, args ...any) error {
 	return fmt.Errorf("%s of the selector: %w", where, fmt.Errorf(format, args...))
 }
 
+// countable lists the kinds that a selector may be true of: all but Retracted,
+// which only takes others away.
+func countable() []Kind {
+	return slices.DeleteFunc(kinds(), func(k Kind) bool { return k == Retracted })
+}
+
 // kindsOf lists the kinds for which the expression can be true, whatever the other
 // codes are. An expression that does not choose kinds would count a person's
 // every step, and one that no kind satisfies nothing at all: both are mistakes.
@@ -162,7 +168,7 @@ func (s *Selector) kindsOf(environment *cel.Env, tree *cel.Ast) ([]Kind, error) 
 		}
 	}
 	var out []Kind
-	for _, k := range kinds() {
+	for _, k := range countable() {
 		vars, err := cel.PartialVars(map[string]any{KindName: string(k)}, unknown...)
 		if err != nil {
 			return nil, fmt.Errorf("selector: %w", err)
@@ -178,8 +184,8 @@ func (s *Selector) kindsOf(environment *cel.Env, tree *cel.Ast) ([]Kind, error) 
 	switch len(out) {
 	case 0:
 		return nil, s.fault(1, 0, "%w", errNoFact)
-	case len(kinds()):
-		return nil, s.fault(1, 0, "it does not say which kind of facts it counts: kind == one of %q", kinds())
+	case len(countable()):
+		return nil, s.fault(1, 0, "it does not say which kind of facts it counts: kind == one of %q", countable())
 	}
 	return out, nil
 }
@@ -266,7 +272,7 @@ func (r *reading) name(e celast.Expr) string {
 func (r *reading) codes(name string) []string {
 	if name == KindName {
 		var list []string
-		for _, k := range kinds() {
+		for _, k := range countable() {
 			list = append(list, string(k))
 		}
 		return list
