@@ -286,8 +286,8 @@ func (s *service) Shortage(ctx context.Context, q ShortageQuery) (Shortage, erro
 		}
 		out.Tables = append(out.Tables, table)
 	}
-	for _, h := range heads {
-		if used[h.Source] || h.Kind == shortage.KindPassage {
+	for _, h := range heads { // passages give names, and lead to the campaign's sheets
+		if used[h.Source] && h.Kind != shortage.KindPassage || h.Kind == shortage.KindPassage && (len(used) > 0 || out.Campaign != nil) {
 			out.Datasets = append(out.Datasets, h)
 		}
 	}

@@ -89,6 +89,9 @@ func (s *service) Bulletin(ctx context.Context, q BulletinQuery) (Bulletin, erro
 			}
 		}
 	}
+	slices.SortStableFunc(b.Tables, func(x, y ShortageTable) int { // the latest first
+		return -cmp.Or(cmp.Compare(x.Period.Year(), y.Period.Year()), cmp.Compare(len(x.Period), len(y.Period)), cmp.Compare(x.Period, y.Period))
+	})
 	if b.Figures, err = s.bulletinFigures(ctx, b.Zone, quarter); err != nil {
 		return Bulletin{}, err
 	}
@@ -235,6 +238,10 @@ func (b *Bulletin) headlines() {
 		if len(names) > 0 {
 			fr += " En tête : " + strings.Join(names, " ; ") + "."
 			ar += " في المقدمة: \u2068" + strings.Join(names, "\u2069 ؛ \u2068") + "\u2069."
+		}
+		if !slices.ContainsFunc(t.Rows, func(r ShortageRow) bool { return r.Class != nil && !slices.Contains(r.Flags, shortage.Partial) }) {
+			fr += " L'indice est partiel : une composante au moins manque."
+			ar += " المؤشر جزئي: ينقص مكوّن واحد على الأقل."
 		}
 		b.say(fr, ar)
 		if up, down, known := t.moves(); known > 0 {

@@ -25,7 +25,7 @@ var bulletinTexts = map[string]ShortageText{
 	"computed":     {"indice et classe calculés par Masar", "المؤشر والصنف محسوبان في مسار"},
 	"annual":       {"série annuelle", "سلسلة سنوية"},
 	"distribution": {"Répartition des métiers par classe", "توزيع المهن حسب الصنف"},
-	"n":            {"métiers", "مهن"},
+	"n":            {"%s métiers", "المهن: %s"},
 	"levels":       {"Facteurs (1 à 5)", "العوامل (1 إلى 5)"},
 	"l0":           {"Intensité d'embauches", "كثافة الانتداب"},
 	"l1":           {"Conditions de travail contraignantes", "ظروف عمل صعبة"},

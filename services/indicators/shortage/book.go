@@ -77,7 +77,7 @@ func (b *Book) Add(d *Dataset) error {
 }
 
 // Label is the name of an occupation in French; where only the sheets of ROME that
-// it is linked with have one, those; "" when none is known.
+// it is linked with have one, the first of those; "" when none is known.
 func (b *Book) Label(o Occupation) string {
 	if text := b.labels[o]; text != "" {
 		return text
@@ -88,10 +88,13 @@ func (b *Book) Label(o Occupation) string {
 			names = append(names, text)
 		}
 	}
-	if len(names) > 2 {
-		names = append(names[:2], "…")
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return names[0]
 	}
-	return strings.Join(names, " ; ")
+	return names[0] + " (entre autres)"
 }
 
 // Linked are the occupations of another nomenclature that o is linked with by a
