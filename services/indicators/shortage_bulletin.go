@@ -233,7 +233,7 @@ func (b *Bulletin) headlines() {
 				names = append(names, cmp.Or(r.Label, r.Code))
 			}
 		}
-		fr := fmt.Sprintf("%s (%s) : %d métiers sur %d classés sont dans la classe 5, la plus tendue.", b.LabelFR, title.FR, of[5], classed)
+		fr := fmt.Sprintf("%s (%s) : dans la classe 5, la plus tendue, %s sur %s classés.", b.LabelFR, title.FR, frenchCount(of[5], "métier"), counted(classed))
 		ar := fmt.Sprintf("%s (%s): %d من المهن المصنفة البالغ عددها %d في الصنف 5، وهو الأشد نقصا.", b.LabelAR, title.AR, of[5], classed)
 		if len(names) > 0 {
 			fr += " En tête : " + strings.Join(names, " ; ") + "."
@@ -246,7 +246,7 @@ func (b *Bulletin) headlines() {
 		b.say(fr, ar)
 		if up, down, known := t.moves(); known > 0 {
 			before := periodName(t.Period.Previous(), "fr")
-			b.say(fmt.Sprintf("Depuis la période précédente (%s), %d métiers ont monté de classe et %d ont descendu, sur %d comparables.", before, up, down, known),
+			b.say(fmt.Sprintf("Depuis la période précédente (%s) : %s en hausse de classe, %s en baisse, sur %s comparables.", before, frenchCount(up, "métier"), counted(down), counted(known)),
 				fmt.Sprintf("منذ الفترة السابقة (%s)، ارتفع صنف %d من المهن وانخفض صنف %d، من بين %d قابلة للمقارنة.", periodName(t.Period.Previous(), "ar"), up, down, known))
 		}
 	}
@@ -270,12 +270,12 @@ func (b *Bulletin) headlines() {
 			both = append(both, cmp.Or(o.Label, o.ROME))
 		}
 	}
-	day := c.OccurredAt.In(tunis).Format(time.DateOnly)
-	b.say(fmt.Sprintf("La dernière campagne de mise en relation du programme (%s) propose quelqu'un pour %d postes sur %d ; dans %d métiers sur %d, un candidat de plus permettrait un placement de plus.", day, filled, posts, scarce, len(c.Occupations)),
+	day := c.OccurredAt.In(tunis).Format("02/01/2006")
+	b.say(fmt.Sprintf("La dernière campagne de mise en relation du programme (%s) propose quelqu'un pour %s sur %s ; dans %s sur %d, un candidat de plus permettrait un placement de plus.", day, frenchCount(int(filled), "poste"), counted(posts), frenchCount(scarce, "métier"), len(c.Occupations)),
 		fmt.Sprintf("تقترح آخر حملة مطابقة للبرنامج (\u2068%s\u2069) مترشحا لـ%d من %d منصبا؛ وفي %d من %d مهنة، من شأن مترشح إضافي أن يتيح إلحاقا إضافيا.", day, filled, posts, scarce, len(c.Occupations)))
 	if len(both) > 0 {
 		shown := both[:min(5, len(both))]
-		b.say(fmt.Sprintf("En tension en France (classe 4 ou 5) et rares dans notre campagne, %d métiers : %s.", len(both), strings.Join(shown, " ; ")),
+		b.say(fmt.Sprintf("En tension en France (classe 4 ou 5) et rares dans notre campagne, %s : %s.", frenchCount(len(both), "métier"), strings.Join(shown, " ; ")),
 			fmt.Sprintf("مهن تشهد نقصا في فرنسا (الصنف 4 أو 5) ونادرة في حملتنا، عددها %d: \u2068%s\u2069.", len(both), strings.Join(shown, "\u2069 ؛ \u2068")))
 	}
 }
@@ -322,7 +322,7 @@ func (b *Bulletin) missing() {
 		}
 		for k, n := range absent {
 			if n > 0 {
-				tell(fmt.Sprintf("%s manque pour %d métiers sur %d", componentNames["fr"][k], n, computed), fmt.Sprintf("ينقص %s في %d من %d مهنة", componentNames["ar"][k], n, computed))
+				tell(fmt.Sprintf("%s manque pour %s sur %d", componentNames["fr"][k], frenchCount(n, "métier"), computed), fmt.Sprintf("ينقص %s في %d من %d مهنة", componentNames["ar"][k], n, computed))
 			}
 		}
 		for _, f := range t.Flags {
@@ -335,7 +335,7 @@ func (b *Bulletin) missing() {
 			shortage.ZeroVariance, shortage.NoReference, shortage.NoCuts, shortage.Spread, shortage.Annual, shortage.SeveralSources, shortage.PublishedDiffers,
 		} {
 			if n := flags[f]; n > 0 {
-				tell(fmt.Sprintf("%s (%d métiers)", f.Text("fr"), n), fmt.Sprintf("%s (عدد المهن: %d)", f.Text("ar"), n))
+				tell(fmt.Sprintf("%s (%s)", f.Text("fr"), frenchCount(n, "métier")), fmt.Sprintf("%s (عدد المهن: %d)", f.Text("ar"), n))
 			}
 		}
 		if _, _, known := t.moves(); known == 0 {
@@ -408,15 +408,18 @@ func bulletinFuncs(lang string) template.FuncMap {
 			}
 			return *c
 		},
-		"quarter":   func(p string) string { return periodName(shortage.Period(p), lang) },
-		"day":       func(at time.Time) string { return at.In(tunis).Format("02/01/2006") },
-		"flags":     func(list []shortage.Flag) string { return marks(list, lang) },
-		"change":    func(r ShortageRow) bulletinChange { return changeOf(r, lang) },
-		"title":     func(t ShortageTable) string { return pick(t.title(), lang) },
-		"name":      func(f BulletinFigure) string { return pick(ShortageText{f.LabelFR, f.LabelAR}, lang) },
-		"short":     func(s string) string { return s[:min(8, len(s))] },
-		"line":      func(t ShortageTable, r ShortageRow, levels bool) bulletinLine { return bulletinLine{t, r, levels} },
-		"levelKeys": func() []string { return []string{"l0", "l1", "l2", "l3", "l4", "l5"} },
+		"quarter":  func(p string) string { return periodName(shortage.Period(p), lang) },
+		"day":      func(at time.Time) string { return at.In(tunis).Format("02/01/2006") },
+		"flags":    func(list []shortage.Flag) string { return marks(list, lang) },
+		"change":   func(r ShortageRow) bulletinChange { return changeOf(r, lang) },
+		"title":    func(t ShortageTable) string { return pick(t.title(), lang) },
+		"name":     func(f BulletinFigure) string { return pick(ShortageText{f.LabelFR, f.LabelAR}, lang) },
+		"short":    func(s string) string { return s[:min(8, len(s))] },
+		"line":     func(t ShortageTable, r ShortageRow, levels bool) bulletinLine { return bulletinLine{t, r, levels} },
+		"levelsOf": levelsOf,
+		"occupations": func(n int) string {
+			return pick(ShortageText{frenchCount(n, "métier"), "المهن: " + counted(n)}, lang)
+		},
 		"allPublished": func(t ShortageTable) bool {
 			return !slices.ContainsFunc(t.Rows, func(r ShortageRow) bool { return !r.Published && r.T != nil })
 		},
@@ -569,13 +572,29 @@ func tableHas(t ShortageTable, what string) bool {
 			return r.Components != [3]*float64{}
 		case "before":
 			return r.Class != nil && r.Before != nil && r.Before.Class != nil
-		case "levels":
-			return r.Levels != [6]*int{}
 		case "flags":
 			return marks(r.Flags, "fr") != ""
 		}
 		return false
 	})
+}
+
+// levelsOf are the places of the complementary indicators that a table has.
+func levelsOf(t ShortageTable) (out []int) {
+	for i := range shortage.Complementary {
+		if slices.ContainsFunc(t.Rows, func(r ShortageRow) bool { return r.Levels[i] != nil }) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// frenchCount is a number with its noun: 0 and 1 are singular in French.
+func frenchCount(n int, noun string) string {
+	if n > 1 {
+		noun += "s"
+	}
+	return counted(n) + "\u00a0" + noun
 }
 
 // mostTense keeps of each nomenclature the occupation of the highest class.
