@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -166,6 +167,7 @@ type reviewDiffCmd struct {
 	Against string   `help:"Another review of the period (default: the present figures)." placeholder:"REVIEW"`
 	Code    []string `help:"Only this indicator (repeatable)." placeholder:"CODE"`
 	All     bool     `help:"Also figures that do not differ."`
+	Cuts    bool     `help:"Every declared cut, not only the totals."`
 }
 
 func (c reviewDiffCmd) Run(ctx context.Context) error {
@@ -184,10 +186,11 @@ func (c reviewDiffCmd) Run(ctx context.Context) error {
 	if c.JSON {
 		return printJSON(os.Stdout, d)
 	}
-	return printDifferences(os.Stdout, d)
+	return printDifferences(os.Stdout, d, c.Cuts || len(c.Code) > 0)
 }
 
-func printDifferences(out io.Writer, d indicators.ReviewDifferences) error {
+// printDifferences prints the totals, and with cuts every figure.
+func printDifferences(out io.Writer, d indicators.ReviewDifferences, cuts bool) error {
 	against, column := "aux chiffres actuels", "Actuel"
 	if d.Against != nil {
 		against, column = "à "+d.Against.Name, d.Against.Name
@@ -199,11 +202,16 @@ func printDifferences(out io.Writer, d indicators.ReviewDifferences) error {
 	}
 	fmt.Fprintln(out)
 	t := newTable(out, "Indicateur", "Coupe", "Figé", column, "Écart", "Cause")
+	left := 0
 	for _, i := range d.Indicators {
 		if i.DefinitionChanged {
 			t.line(i.LabelFR, "", "", "", "", fmt.Sprintf("définition changée (v%d, puis v%d)", i.Version, i.AgainstVersion))
 		}
 		for _, cell := range i.Cells {
+			if len(cell.By) > 0 && !cuts {
+				left++
+				continue
+			}
 			if cell.Hidden {
 				t.line(i.LabelFR, cut(cell.By, cell.Codes), "masqué", "masqué", "", "")
 				continue
@@ -222,7 +230,11 @@ func printDifferences(out io.Writer, d indicators.ReviewDifferences) error {
 			t.line(i.LabelFR, cut(cell.By, cell.Codes), french(cell.Frozen.Value), french(cell.Against.Value), difference, strings.Join(because, "; "))
 		}
 	}
-	return t.end()
+	if err := t.end(); err != nil || left == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\nEt %d autres lignes par coupe : --cuts les montre.\n", left)
+	return err
 }
 
 var causesFR = map[indicators.Cause]string{
@@ -309,12 +321,13 @@ var dimensionsFR = sync.OnceValue(func() map[string]string {
 	return names
 })
 
-// french writes a number as French readers do: 1 234,5.
+// french writes a number as French readers do, with four decimals at most:
+// 1 234,5. The exact figure is in JSON and CSV.
 func french(v *float64) string {
 	if v == nil {
 		return "-"
 	}
-	text, fraction, _ := strings.Cut(strconv.FormatFloat(*v, 'f', -1, 64), ".")
+	text, fraction, _ := strings.Cut(strconv.FormatFloat(math.Round(*v*1e4)/1e4, 'f', -1, 64), ".")
 	sign := ""
 	if strings.HasPrefix(text, "-") {
 		sign, text = "-", text[1:]

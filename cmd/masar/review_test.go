@@ -9,7 +9,7 @@ import (
 )
 
 func TestFrenchNumbers(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 7: "7", 999: "999", 1000: "1 000", 1234567.5: "1 234 567,5", -1234: "-1 234", -0.25: "-0,25", 100000: "100 000"} {
+	for v, want := range map[float64]string{0: "0", 7: "7", 999: "999", 1000: "1 000", 1234567.5: "1 234 567,5", -1234: "-1 234", -0.25: "-0,25", 100000: "100 000", 5.0 / 9: "0,5556"} {
 		if got := french(&v); got != want {
 			t.Errorf("%v: %q, want %q", v, got, want)
 		}
@@ -24,7 +24,7 @@ func TestDifferencesReadByAManager(t *testing.T) {
 	v := func(x float64) *float64 { return &x }
 	n := func(x int) *int { return &x }
 	var out strings.Builder
-	err := printDifferences(&out, indicators.ReviewDifferences{
+	differences := indicators.ReviewDifferences{
 		Review: indicators.Review{Name: "2026-Q1-v1"}, Compared: 12, Different: 3, Hidden: 2,
 		Indicators: []indicators.IndicatorDifferences{{
 			LabelFR: "Personnes suivies", Version: 1, AgainstVersion: 2, DefinitionChanged: true,
@@ -34,8 +34,8 @@ func TestDifferencesReadByAManager(t *testing.T) {
 				{By: []string{"governorate"}, Codes: []string{"TN-71"}, Hidden: true},
 			},
 		}},
-	})
-	if err != nil {
+	}
+	if err := printDifferences(&out, differences, true); err != nil {
 		t.Fatal(err)
 	}
 	const want = `Revue 2026-Q1-v1 comparée aux chiffres actuels : 12 chiffres comparés, 3 différents, 2 masqués (trop peu de personnes).
@@ -52,6 +52,10 @@ Personnes suivies  Gouvernorat TN-71  masqué  masqué
 	}
 	if lines.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", lines.String(), want)
+	}
+	out.Reset()
+	if err := printDifferences(&out, differences, false); err != nil || strings.Contains(out.String(), "TN-11") || !strings.Contains(out.String(), "Et 2 autres lignes") {
+		t.Errorf("the totals: %v\n%s", err, out.String())
 	}
 	if got := day(time.Date(2026, 3, 31, 23, 30, 0, 0, time.UTC)); got != "01/04/2026 00:30" {
 		t.Errorf("in Tunis: %s", got)
