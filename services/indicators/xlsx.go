@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/xuri/excelize/v2"
 
@@ -126,10 +127,10 @@ func (b *book) check(err error) {
 
 // sheet is one sheet being written, row by row.
 type sheet struct {
-	b    *book
-	name string
-	w    *excelize.StreamWriter
-	row  int
+	b      *book
+	widths []float64
+	w      *excelize.StreamWriter
+	row    int
 }
 
 // sheetName makes a name that Excel takes (31 characters, without some signs) and
@@ -159,7 +160,7 @@ func (b *book) sheetName(name string) string {
 // where they are when one scrolls, with the first fixed columns, and are repeated on
 // every printed page.
 func (b *book) sheet(name string, head, fixed int, widths ...float64) *sheet {
-	s := &sheet{b: b, name: name}
+	s := &sheet{b: b, widths: widths}
 	if b.broken != nil {
 		return s
 	}
@@ -207,17 +208,39 @@ func (b *book) sheet(name string, head, fixed int, widths ...float64) *sheet {
 // styled is a value in a style.
 func styled(style int, value any) excelize.Cell { return excelize.Cell{StyleID: style, Value: value} }
 
-// put writes the next row.
+// put writes the next row, high enough for its wrapped texts: programs do not work
+// that out when they open a file.
 func (s *sheet) put(cells ...any) {
-	s.row++
-	if s.b.broken == nil {
-		s.b.check(s.w.SetRow(fmt.Sprintf("A%d", s.row), cells))
+	lines := 1
+	for i, c := range cells {
+		c, ok := c.(excelize.Cell)
+		text, isText := c.Value.(string)
+		if !ok || !isText || c.StyleID != s.b.style.wrap && c.StyleID != s.b.style.arabic {
+			continue
+		}
+		n := 0
+		for part := range strings.SplitSeq(text, "\n") {
+			n += 1 + int(float64(utf8.RuneCountInString(part))*1.15/s.widths[i])
+		}
+		lines = max(lines, n)
 	}
+	s.row++
+	if s.b.broken != nil {
+		return
+	}
+	var options []excelize.RowOpts
+	if lines > 1 {
+		options = append(options, excelize.RowOpts{Height: min(13.5*float64(lines), 400)})
+	}
+	s.b.check(s.w.SetRow(fmt.Sprintf("A%d", s.row), cells, options...))
 }
 
 // titles writes the first lines of a sheet: its title, then notes.
 func (s *sheet) titles(title string, notes ...string) {
-	s.put(styled(s.b.style.title, title))
+	s.row++
+	if s.b.broken == nil {
+		s.b.check(s.w.SetRow(fmt.Sprintf("A%d", s.row), []any{styled(s.b.style.title, title)}, excelize.RowOpts{Height: 22}))
+	}
 	for _, n := range notes {
 		s.put(styled(s.b.style.note, n))
 	}
@@ -277,8 +300,11 @@ func (b *book) numberStyle(measure Measure, unit string) int {
 	return b.style.whole
 }
 
-// amount is a number that may be absent.
-func (b *book) amount(style int, v *float64) excelize.Cell {
+// amount is a number of a row, which may be absent.
+func (b *book) amount(style int, r Row, v *float64) excelize.Cell {
+	if r.Suppressed {
+		return styled(b.style.mark, hiddenMark)
+	}
 	if v == nil {
 		return styled(b.style.mark, noneMark)
 	}
@@ -357,12 +383,12 @@ func resultOrder(a, b *Definition) int {
 
 // definitionsSheet says what each indicator counts.
 func (b *book) definitionsSheet(defs []*Definition, dims []Dimension) {
-	s := b.sheet(b.sheetName(b.say("Définitions", "التعريفات")), 3, 2, 20, 28, 28, 52, 52, 9, 12, 24, 34, 34, 9, 30, 12, 12, 14, 40, 16, 16)
+	s := b.sheet(b.sheetName(b.say("Définitions", "التعريفات")), 3, 2, 19, 27, 24, 48, 9, 17, 25, 25, 8, 19, 11, 9, 10, 20, 13)
 	s.titles(b.say("Définitions des indicateurs", "تعريفات المؤشرات"),
 		b.say("La version change avec la définition ; les valeurs d'une version ne sont pas comparables à celles d'une autre sans précaution.", "تتغير النسخة مع التعريف، ولا تُقارن قيم نسخة بقيم أخرى دون حذر."))
-	s.heads(b.say("Code", "الرمز"), "Indicateur", "المؤشر", "Ce qui est compté", "ما يُحتسب", b.say("Résultat", "النتيجة"), b.say("Unité", "الوحدة"),
-		b.say("Mesure", "القياس"), b.say("Découpages", "التصنيفات"), b.say("Source", "المصدر"), b.say("Version", "النسخة"), b.say("Responsable", "المسؤول"),
-		b.say("Fréquence", "التواتر"), b.say("Valeur de départ", "القيمة المرجعية"), b.say("Cible", "القيمة المستهدفة"), b.say("État et source de la cible", "حالة القيمة المستهدفة ومصدرها"), "GERF", b.say("ODD", "أهداف التنمية"))
+	s.heads(b.say("Code", "الرمز"), "Indicateur", "المؤشر", b.say("Ce qui est compté", "ما يُحتسب"), b.say("Résultat", "النتيجة"),
+		b.say("Unité et mesure", "الوحدة والقياس"), b.say("Découpages", "التصنيفات"), b.say("Source", "المصدر"), b.say("Version", "النسخة"), b.say("Responsable", "المسؤول"),
+		b.say("Fréquence", "التواتر"), b.say("Départ", "المرجع"), b.say("Cible", "القيمة المستهدفة"), b.say("État et source de la cible", "حالة القيمة المستهدفة ومصدرها"), b.say("GERF, ODD", "GERF وأهداف التنمية"))
 	for _, d := range defs {
 		var cuts []string
 		for _, name := range d.Dimensions {
@@ -379,10 +405,15 @@ func (b *book) definitionsSheet(defs []*Definition, dims []Dimension) {
 		if d.Baseline != nil {
 			baseline = styled(b.numberStyle(d.Measure, d.Unit), d.Baseline.Value)
 		}
+		meaning := styled(b.style.wrap, d.MeaningFR)
+		if b.rtl() {
+			meaning = styled(b.style.arabic, d.MeaningAR)
+		}
 		text := func(t string) excelize.Cell { return styled(b.style.wrap, t) }
-		s.put(text(d.Code), text(d.LabelFR), styled(b.style.arabic, d.LabelAR), text(d.MeaningFR), styled(b.style.arabic, d.MeaningAR), text(d.Result),
-			text(unitLabel(d.Unit).in(b.lang)), text(measureNames[d.Measure].in(b.lang)), text(strings.Join(cuts, ", ")), text(d.Source),
-			styled(b.style.whole, d.Version), text(d.Owner), text(grainNames[d.Frequency].in(b.lang)), baseline, b.target(d), text(target), text(d.GERF), text(d.SDG))
+		s.put(text(d.Code), text(d.LabelFR), styled(b.style.arabic, d.LabelAR), meaning, text(d.Result),
+			text(unitLabel(d.Unit).in(b.lang)+"\n"+measureNames[d.Measure].in(b.lang)), text(strings.Join(cuts, ", ")), text(d.Source),
+			styled(b.style.whole, d.Version), text(d.Owner), text(grainNames[d.Frequency].in(b.lang)), baseline, b.target(d), text(target),
+			text(strings.TrimSpace(d.GERF+"\n"+d.SDG)))
 	}
 	s.end()
 }
@@ -476,9 +507,9 @@ func (b *book) seriesBook(s Series, d *Definition, dims []Dimension, r readingNo
 				n := float64(*row.Count)
 				count = &n
 			}
-			cells = append(cells, b.amount(b.style.decimal, row.P90), b.amount(b.style.whole, count))
+			cells = append(cells, b.amount(b.style.decimal, row, row.P90), b.amount(b.style.whole, row, count))
 		case Ratio:
-			cells = append(cells, b.amount(b.style.whole, row.Numerator), b.amount(b.style.whole, row.Denominator))
+			cells = append(cells, b.amount(b.style.whole, row, row.Numerator), b.amount(b.style.whole, row, row.Denominator))
 		}
 		table.put(cells...)
 	}
@@ -757,14 +788,14 @@ func (b *book) cut(out *sheet, d *Definition, dims []Dimension, by, columns []st
 		cells = append(cells, b.figure(d.Measure, d.Unit, l.all, l.hasAll))
 		switch d.Measure {
 		case Ratio:
-			cells = append(cells, b.amount(b.style.whole, l.all.Numerator), b.amount(b.style.whole, l.all.Denominator))
+			cells = append(cells, b.amount(b.style.whole, l.all, l.all.Numerator), b.amount(b.style.whole, l.all, l.all.Denominator))
 		case MedianDays:
 			var count *float64
 			if l.all.Count != nil {
 				n := float64(*l.all.Count)
 				count = &n
 			}
-			cells = append(cells, b.amount(b.style.decimal, l.all.P90), b.amount(b.style.whole, count))
+			cells = append(cells, b.amount(b.style.decimal, l.all, l.all.P90), b.amount(b.style.whole, l.all, count))
 		}
 		out.put(cells...)
 	}
