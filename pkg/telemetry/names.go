@@ -57,6 +57,10 @@ const (
 	Ready            = "masar.ready"                  // 1 while ready, by check, gauge
 	Messages         = "masar.notifications.messages" // messages to people that were sent or given up, counter
 	MessageWait      = "masar.notifications.wait"     // s from planning a message to its acceptance, histogram
+	FiguresBehind    = "masar.figures.behind"         // s since when not everything published on a topic is in the figures, gauge
+	FiguresMissing   = "masar.figures.missing"        // events of a topic that never came, gauge
+	FiguresWrong     = "masar.figures.wrong"          // figures that the last recount found to be wrong, gauge
+	FiguresVerified  = "masar.figures.verified"       // s since the last recount, gauge
 	KPIPrefix        = "masar.kpi."                   // + an indicator's code: its present value, gauge
 )
 

@@ -49,7 +49,7 @@ type source struct {
 }
 
 // sources are the topics that are folded.
-var sources = []source{
+var sources = [...]source{
 	{event.TopicCandidates, []Kind{CandidateRegistered, CandidateUpdated, PathwayOpened, StageEntered, PathwayExited, PathwayCompleted, Retracted}},
 	{event.TopicEmployers, []Kind{EmployerRegistered, EmployerUpdated, OfferOpened, OfferUpdated, PostFilled, PostReleased, OfferClosed}},
 	{event.TopicMatching, []Kind{DecisionRecorded, CampaignCompleted}},

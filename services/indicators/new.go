@@ -23,6 +23,10 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if err != nil {
 		return nil, nil, err
 	}
+	verifyEvery, err := readVerifyEvery(p.Getenv)
+	if err != nil {
+		return nil, nil, err
+	}
 	programme, err := LoadProgramme(p.Getenv)
 	if err != nil {
 		return nil, nil, err
@@ -67,6 +71,18 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if err := publish(s, p.Meter); err != nil {
 		return nil, nil, err
 	}
+	if err := publishFreshness(s, p.Meter); err != nil {
+		return nil, nil, err
+	}
+	recounts := &drift{
+		service: s, engine: p.Store, docs: docstore.NewCollection[lastVerification](p.Store, driftSchema), every: verifyEvery, holder: p.Holder,
+	}
+	if err := recounts.docs.Ensure(ctx); err != nil {
+		return nil, nil, fmt.Errorf("the collection of verifications: %w", err)
+	}
+	if err := recounts.publish(p.Meter); err != nil {
+		return nil, nil, err
+	}
 	if err := publishBudgets(s, p.Meter); err != nil {
 		return nil, nil, err
 	}
@@ -79,6 +95,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 		Router: router,
 		Actors: []runtime.Actor{
 			{Name: "facts", Run: facts.run},
+			{Name: "recount", Run: recounts.run},
 			{Name: "consumer", Run: func(ctx context.Context) error {
 				// After what is stored is in memory: repeats are then seen there.
 				select {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -178,25 +177,6 @@ type Figure struct {
 type FactsQuery struct {
 	After string `query:"after"`                       // id of the last fact that was read
 	Limit int    `query:"limit" min:"0" max:"1000000"` // 0: to the end
-}
-
-// Freshness says how far the figures have come, topic by topic.
-type Freshness struct {
-	Loaded  bool              `json:"loaded"` // whether all stored facts are in memory
-	Facts   int               `json:"facts"`
-	Sources []SourceFreshness `json:"sources"`
-}
-
-// SourceFreshness says it of one topic.
-type SourceFreshness struct {
-	Topic        string    `json:"topic"`
-	Facts        int64     `json:"facts"`
-	LastRecorded time.Time `json:"last_recorded_at,omitzero"` // when we learned of the latest
-	LastOccurred time.Time `json:"last_occurred_at,omitzero"` // the latest day that anything is known of
-	// LagMessages and LagSeconds say how much waits in the topic and since when;
-	// null when the broker cannot be asked.
-	LagMessages *int64   `json:"lag_messages"`
-	LagSeconds  *float64 `json:"lag_seconds"`
 }
 
 // Verification is the outcome of a recount.
@@ -483,33 +463,6 @@ func (s *service) Facts(ctx context.Context, q FactsQuery) (iter.Seq2[Fact, erro
 			}
 		}
 	}, nil
-}
-
-func (s *service) Freshness(ctx context.Context) (Freshness, error) {
-	out := Freshness{Loaded: s.facts.ready.Load(), Facts: s.columns.Len()}
-	// The broker may be down, and that is when this is asked.
-	asking, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	lags, err := s.lag(asking)
-	if err != nil {
-		s.log.WarnContext(ctx, "the lag cannot be asked for", "cause", err.Error())
-	}
-	for _, c := range s.columns.Sources() {
-		f := SourceFreshness{Topic: c.Topic, Facts: c.Facts, LastRecorded: c.LastRecorded, LastOccurred: c.LastOccurred}
-		if err == nil {
-			var messages int64
-			var oldest time.Duration
-			for _, l := range lags {
-				if l.Topic == c.Topic {
-					messages, oldest = messages+l.Lag, max(oldest, l.Time)
-				}
-			}
-			seconds := math.Round(oldest.Seconds()*1000) / 1000
-			f.LagMessages, f.LagSeconds = &messages, &seconds
-		}
-		out.Sources = append(out.Sources, f)
-	}
-	return out, nil
 }
 
 func list[T ~string](items []T) string {

@@ -50,6 +50,7 @@ type factStore struct {
 	engine  docstore.Engine
 	docs    *docstore.Collection[Fact]
 	columns *Columns
+	gaps    *gaps
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -60,7 +61,7 @@ type factStore struct {
 
 func newFactStore(e docstore.Engine, columns *Columns, now func() time.Time, log *slog.Logger) *factStore {
 	return &factStore{
-		engine: e, docs: docstore.NewCollection[Fact](e, schema), columns: columns,
+		engine: e, docs: docstore.NewCollection[Fact](e, schema), columns: columns, gaps: newGaps(),
 		now: now, log: log, loaded: make(chan struct{}),
 	}
 }
@@ -80,8 +81,15 @@ func (s *factStore) put(ctx context.Context, f Fact) error {
 	if err != nil {
 		return err
 	}
-	s.columns.Add(f)
+	s.keep(f)
 	return nil
+}
+
+// keep brings a fact into memory, unless it is there.
+func (s *factStore) keep(f Fact) {
+	if s.columns.Add(f) {
+		s.gaps.add(f)
+	}
 }
 
 func (s *factStore) fetch(ctx context.Context, id string) error {
@@ -89,7 +97,7 @@ func (s *factStore) fetch(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	s.columns.Add(complete(d.Body, d.ID))
+	s.keep(complete(d.Body, d.ID))
 	return nil
 }
 
@@ -133,7 +141,7 @@ func (s *factStore) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.columns.Add(f)
+		s.keep(f)
 	}
 	return nil
 }
@@ -189,7 +197,7 @@ func (s *factStore) catchUp(ctx context.Context) error {
 			return err
 		}
 		for _, d := range docs {
-			s.columns.Add(complete(d.Body, d.ID))
+			s.keep(complete(d.Body, d.ID))
 		}
 		if next == "" {
 			break
