@@ -127,6 +127,11 @@ masar_kpi_campaigns_completed=0
 masar_kpi_contracts_signed=0
 masar_kpi_departures_per_preselected=0
 masar_kpi_employers_active=1
+masar_kpi_employers_engaged=0
+masar_kpi_employers_engaged_by_scheme{scheme="agri"}=0
+masar_kpi_employers_engaged_by_scheme{scheme="soin"}=0
+masar_kpi_employers_engaged_by_scheme{scheme="unknown"}=0
+masar_kpi_employers_hiring=0
 masar_kpi_employers_registered=1
 masar_kpi_fill_rate=0.5
 masar_kpi_fill_rate_by_scheme{scheme="agri"}=0.6666666666666666
