@@ -18,7 +18,8 @@ import (
 // instrument of its own, masar_kpi_<code>_by_<dimension>..., with the dimensions
 // as labels. So no sum over one name counts anything twice, and the total of
 // what does not add up (different people, a median) is there and is right. A
-// target is masar_kpi_<code>_target.
+// target is masar_kpi_<code>_target, milestones are masar_kpi_<code>_milestone by
+// date.
 //
 // A metric has no reader whose role could be asked. Cuts by what describes a
 // person (Dimension.Protected) therefore leave out small cells for everybody;
@@ -28,6 +29,13 @@ import (
 // scrapeAge is how old figures may be when they are scraped: less than the time
 // within which an event must be on a board (DESIGN §6: 5 s).
 const scrapeAge = 2 * time.Second
+
+// scrapeShare is how many times longer figures stand than it took to compute them:
+// however many facts there are, at most a tenth of one processor goes into metrics.
+const scrapeShare = 9
+
+// standFor is how long figures that took so long to compute are given again.
+func standFor(cost time.Duration) time.Duration { return max(scrapeAge, scrapeShare*cost) }
 
 // gauge is one instrument.
 type gauge struct {
@@ -55,10 +63,15 @@ func seriesBound(defs Definitions, dims []Dimension) int {
 		if d.Target != nil {
 			bound++
 		}
+		bound += len(d.Milestones)
 		for _, by := range d.Gauges {
 			product := 1
 			for _, name := range by {
-				product *= len(set[d.Column(name)].Codes) + 2
+				most := 0
+				for _, p := range d.Parts() {
+					most = max(most, len(set[p.Column(name)].Codes))
+				}
+				product *= most + 2
 			}
 			bound += product
 		}
@@ -80,6 +93,7 @@ type publisher struct {
 
 	mu    sync.Mutex
 	taken time.Time
+	cost  time.Duration // of computing them
 	facts int
 	day   string
 	last  []observation
@@ -98,7 +112,12 @@ func publish(s *service, meter metric.Meter) error {
 		instruments = append(instruments, g)
 		return g, nil
 	}
-	targets := map[metric.Float64Observable]float64{}
+	type constant struct {
+		gauge  metric.Float64Observable
+		value  float64
+		labels []metric.ObserveOption
+	}
+	var constants []constant
 	for _, d := range s.defs {
 		for _, by := range append([][]string{nil}, d.Gauges...) {
 			text := d.LabelEN + " (" + d.Unit + "), since the start"
@@ -119,12 +138,21 @@ func publish(s *service, meter metric.Meter) error {
 			if err != nil {
 				return err
 			}
-			targets[g] = d.Target.Value
+			constants = append(constants, constant{g, d.Target.Value, nil})
+		}
+		if len(d.Milestones) > 0 {
+			g, err := add(gaugeName(d, nil)+"_milestone", d.Unit, d.LabelEN+" ("+d.Unit+"), to be reached by the date")
+			if err != nil {
+				return err
+			}
+			for _, m := range d.Milestones {
+				constants = append(constants, constant{g, m.Value, []metric.ObserveOption{metric.WithAttributes(attribute.String("date", m.Date))}})
+			}
 		}
 	}
 	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		for g, value := range targets {
-			o.ObserveFloat64(g, value)
+		for _, c := range constants {
+			o.ObserveFloat64(c.gauge, c.value, c.labels...)
 		}
 		observations, err := p.now()
 		for _, ob := range observations {
@@ -145,9 +173,10 @@ func (p *publisher) now() ([]observation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	facts, day := s.columns.Len(), s.today()
-	if p.last != nil && day == p.day && (facts == p.facts || time.Since(p.taken) < scrapeAge) {
+	if p.last != nil && day == p.day && (facts == p.facts || time.Since(p.taken) < standFor(p.cost)) {
 		return p.last, nil
 	}
+	begun := time.Now()
 	view := s.columns.View()
 	set := newDimensionSet(s.dims)
 	last := []observation{}
@@ -158,8 +187,10 @@ func (p *publisher) now() ([]observation, error) {
 		}
 		least := 0
 		for _, name := range g.by {
-			if set[g.definition.Column(name)].Protected && g.definition.About == AboutPeople {
-				least = s.smallCell
+			for _, part := range g.definition.Parts() {
+				if set[part.Column(name)].Protected && g.definition.About == AboutPeople {
+					least = s.smallCell
+				}
 			}
 		}
 		hidden := Suppress(cells, least)
@@ -175,5 +206,6 @@ func (p *publisher) now() ([]observation, error) {
 		}
 	}
 	p.last, p.facts, p.day, p.taken = last, facts, day, time.Now()
+	p.cost = p.taken.Sub(begun)
 	return last, nil
 }

@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"masar.local/pkg/access"
 	"masar.local/pkg/runtime/runtimetest"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	notificationsv1 "masar.local/proto/masar/notifications/v1"
@@ -229,5 +233,43 @@ func TestNothingIsServedBeforeItIsLoaded(t *testing.T) {
 	}
 	if _, err := s.Summary(t.Context()); err == nil {
 		t.Error("the summary is served")
+	}
+}
+
+// TestMilestonesAreMetrics: what the programme's settings want reached is a series
+// beside the figure, and counted in the bound.
+func TestMilestonesAreMetrics(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "programme.yaml")
+	settings := strings.Replace(string(defaultProgramme), "indicators: {}", `indicators:
+  people_placed:
+    target: {value: 40, source: made up for this test}
+    milestones:
+      - {date: "2026-06-30", value: 10, source: made up for this test}
+      - {date: "2026-12-31", value: 25, source: made up for this test}`, 1)
+	if err := os.WriteFile(path, []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plain := newRig(t, nil)
+	r := newRig(t, map[string]string{"MASAR_PROGRAMME": path})
+	runtimetest.Eventually(t, "the milestones are scraped", func() bool {
+		got := scrape(r)
+		return slices.Contains(got, `masar_kpi_people_placed_milestone{date="2026-06-30"} 10`) &&
+			slices.Contains(got, `masar_kpi_people_placed_milestone{date="2026-12-31"} 25`) && slices.Contains(got, "masar_kpi_people_placed_target 40")
+	})
+	if more := seriesBound(r.service.defs, r.service.dims) - seriesBound(plain.service.defs, plain.service.dims); more != 3 {
+		t.Errorf("the bound grows by %d, want 3", more)
+	}
+	got := ask[Series](r, as(access.Manager), "/api/indicators/values?code=people_placed")
+	if got.Target == nil || got.Target.Value != 40 || len(got.Milestones) != 2 {
+		t.Errorf("values: %+v %+v", got.Target, got.Milestones)
+	}
+}
+
+// TestScrapesStayCheap: what takes long to compute is computed more rarely.
+func TestScrapesStayCheap(t *testing.T) {
+	for cost, want := range map[time.Duration]time.Duration{0: scrapeAge, 10 * time.Millisecond: scrapeAge, time.Second: 9 * time.Second} {
+		if got := standFor(cost); got != want {
+			t.Errorf("after %s figures stand for %s, want %s", cost, got, want)
+		}
 	}
 }
