@@ -285,13 +285,11 @@ var moveKinds = map[Kind]uint8{PathwayOpened: moveOpened, StageEntered: moveEnte
 // then, as far as it was known then (asOf; zero: as far as it is known).
 func newTracks(v *view, schemes reference.SchemeSet, at, asOf time.Time) *tracks {
 	t := &tracks{at: at, seconds: unixSeconds(at), plans: map[string]*plan{}, season: v.season}
-	rows, first := v.moveRows(t, at, Query{AsOf: asOf}.asOf())
-
 	// The codes by the numbers that the view gives them.
 	stages, exits := newNumbered(), newNumbered()
 	numbers := func(name string, by *numbered) []uint8 {
-		list := make([]uint8, len(v.texts[name]))
-		for i, text := range v.texts[name] {
+		list := make([]uint8, len(v.dicts[name]))
+		for i, text := range v.dicts[name] {
 			if text != Unknown {
 				list[i] = by.number(text)
 			}
@@ -299,63 +297,49 @@ func newTracks(v *view, schemes reference.SchemeSet, at, asOf time.Time) *tracks
 		return list
 	}
 	stageOf, fromOf, exitOf := numbers("stage", stages), numbers("from_stage", stages), numbers("exit", exits)
-	stage, from, exit := v.codes["stage"], v.codes["from_stage"], v.codes["exit"]
-	scheme, versionOf := v.codes["scheme"], v.codes["scheme_version"]
+	stage, from, exit := v.coder("stage"), v.coder("from_stage"), v.coder("exit")
+	scheme, versionOf := v.coder("scheme"), v.coder("scheme_version")
 	var kind [256]uint8
 	for k, m := range moveKinds {
 		kind[kindNumber[k]] = m
 	}
-	var codes [pathwayCodes][]uint32
+	var codes [pathwayCodes]coder
 	for name, place := range codePlaces {
-		codes[place], t.codes[place] = v.codes[name], v.texts[name]
+		codes[place], t.codes[place] = v.coder(name), v.dicts[name]
 	}
 	versions := map[[2]uint32]uint16{}
 	var seen []*[256]bool // by version: the stages that its pathways were at
 
-	t.moves = make([]move, 0, len(rows))
-	for s := range v.subjects {
-		own := rows[first[s]:first[s+1]]
-		if len(own) == 0 {
-			continue
-		}
-		for i := 1; i < len(own); i++ {
-			// Nearly always they came in their order.
-			if v.seq[own[i-1]] >= v.seq[own[i]] {
-				slices.SortFunc(own, func(a, b uint32) int {
-					if v.later(int32(a), int32(b)) {
-						return 1
-					}
-					return -1
-				})
-				break
-			}
-		}
-		opening := slices.IndexFunc(own, func(row uint32) bool { return kind[v.kind[row]] == moveOpened })
+	v.eachMoves(t, at, moment{Query{AsOf: asOf}.asOf()}, func(p part, own []int) {
+		opening := slices.IndexFunc(own, func(row int) bool { return kind[v.kindOf(p.other[row]&codesOf)] == moveOpened })
 		head := own[max(opening, 0)]
-		key := [2]uint32{scheme[head], versionOf[head]}
+		key := [2]uint32{scheme.code(p, head), versionOf.code(p, head)}
 		n, ok := versions[key]
 		if !ok {
 			n = uint16(min(len(t.versions), math.MaxUint16))
-			ver := version{scheme: v.texts["scheme"][key[0]], version: v.texts["scheme_version"][key[1]]}
+			ver := version{scheme: v.dicts["scheme"][key[0]], version: v.dicts["scheme_version"][key[1]]}
 			ver.rules, _ = schemes.Get(ver.scheme, ver.version)
 			versions[key], t.versions, seen = n, append(t.versions, ver), append(seen, new([256]bool))
 		}
-		tr := track{pathway: v.subjectIDs[s], person: v.person[head], version: n, first: uint32(len(t.moves))}
+		tr := track{pathway: v.subjects.text(p.subject[head]), person: p.group[head], version: n, first: uint32(len(t.moves))}
 		if opening >= 0 {
-			tr.opened = uint32(v.occurred[head] / 1000)
+			tr.opened = uint32(p.occurred(head) / 1000)
 		}
 		for place := range codes {
-			tr.codes[place] = uint16(codes[place][head])
+			tr.codes[place] = uint16(codes[place].code(p, head))
 		}
 		was := seen[n]
 		for _, row := range own {
-			m := move{at: uint32(v.occurred[row] / 1000), stage: stageOf[stage[row]], from: fromOf[from[row]], exit: exitOf[exit[row]], kind: kind[v.kind[row]]}
+			m := move{
+				at: uint32(p.occurred(row) / 1000), kind: kind[v.kindOf(p.other[row]&codesOf)],
+				stage: stageOf[stage.code(p, row)], from: fromOf[from.code(p, row)], exit: exitOf[exit.code(p, row)],
+			}
 			was[m.stage] = true
 			t.moves = append(t.moves, m)
 		}
 		tr.end = uint32(len(t.moves))
 		t.list = append(t.list, tr)
-	}
+	})
 	t.stages, t.exits = stages.texts, exits.texts
 	was := map[string]*[256]bool{}
 	for n, ver := range t.versions {
@@ -373,38 +357,35 @@ func newTracks(v *view, schemes reference.SchemeSet, at, asOf time.Time) *tracks
 	return t
 }
 
-// moveRows are the rows that are moves and count, by subject: those of subject s are
-// rows[first[s]:first[s+1]].
-func (v *view) moveRows(t *tracks, at time.Time, asOf int64) (rows, first []uint32) {
+// eachMoves calls each with the rows of every pathway that are moves and count, in
+// the pathway's own order.
+func (v *view) eachMoves(t *tracks, at time.Time, m moment, each func(p part, own []int)) {
 	var isMove [256]bool
 	for k := range moveKinds {
 		isMove[kindNumber[k]] = true
 	}
 	until, known, next := at.UnixMilli(), int64(math.MinInt64), int64(math.MaxInt64)
-	first = make([]uint32, v.subjects+1)
-	moves := make([]uint32, 0, len(v.id))
-	for i := range v.id {
-		row := uint32(i)
-		if !isMove[v.kind[row]] || !v.known(row, asOf) {
-			continue
+	var own []int
+	for _, p := range v.parts {
+		for i := p.from; i < p.to; i++ {
+			if !isMove[v.kindOf(p.other[i]&codesOf)] || !m.knows(p.segment, i) {
+				continue
+			}
+			known = max(known, p.recorded[i])
+			if occurred := p.occurred(i); occurred > until {
+				next = min(next, occurred)
+				continue
+			}
+			if len(own) > 0 && (p.subject[own[0]] != p.subject[i] || p.group[own[0]] != p.group[i]) {
+				each(p, own)
+				own = own[:0]
+			}
+			own = append(own, i)
 		}
-		known = max(known, v.recorded[row])
-		if v.occurred[row] > until {
-			next = min(next, v.occurred[row])
-			continue
+		if len(own) > 0 {
+			each(p, own)
+			own = own[:0]
 		}
-		first[v.subject[row]+1]++
-		moves = append(moves, row)
-	}
-	for s := range v.subjects {
-		first[s+1] += first[s]
-	}
-	rows = make([]uint32, len(moves))
-	place := slices.Clone(first)
-	for _, row := range moves {
-		s := v.subject[row]
-		rows[place[s]] = row
-		place[s]++
 	}
 	if known > math.MinInt64 {
 		t.known = time.UnixMilli(known).UTC()
@@ -412,7 +393,6 @@ func (v *view) moveRows(t *tracks, at time.Time, asOf int64) (rows, first []uint
 	if next < math.MaxInt64 {
 		t.next = time.UnixMilli(next)
 	}
-	return rows, first
 }
 
 func unixSeconds(at time.Time) uint32 { return uint32(min(max(at.Unix(), 0), math.MaxUint32)) }

@@ -92,7 +92,8 @@ func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
 	if d.Measure == Stock {
 		e.history = map[string][]witness{}
 		for _, w := range e.facts {
-			e.history[w.Subject] = append(e.history[w.Subject], w)
+			key := w.Subject + "\x00" + w.Person // what is there belongs to one person, or to nobody
+			e.history[key] = append(e.history[key], w)
 		}
 		for _, h := range e.history {
 			slices.SortFunc(h, func(a, b witness) int {

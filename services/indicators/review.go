@@ -261,28 +261,7 @@ func (s *service) repeated(ctx context.Context, id, fingerprint string) (Review,
 
 // sources says what the view holds from each topic: of the same moment as its
 // figures, which Columns.Sources, asked before or after, is not.
-func (v *view) sources() []SourceCount {
-	out := make([]SourceCount, len(sources))
-	for i, s := range sources {
-		out[i].Topic = s.Topic
-	}
-	place := make([]int, len(kindNumber))
-	for kind, n := range kindNumber {
-		place[n] = sourceOf[kind]
-	}
-	recorded, occurred := slices.Repeat([]int64{absent}, len(out)), slices.Repeat([]int64{absent}, len(out))
-	for row, kind := range v.kind {
-		i := place[kind]
-		out[i].Facts++
-		recorded[i], occurred[i] = max(recorded[i], v.recorded[row]), max(occurred[i], v.occurred[row])
-	}
-	for i := range out {
-		if out[i].Facts > 0 {
-			out[i].LastRecorded, out[i].LastOccurred = time.UnixMilli(recorded[i]).UTC(), time.UnixMilli(occurred[i]).UTC()
-		}
-	}
-	return out
-}
+func (v *view) sources() []SourceCount { return slices.Clone(v.bySource) }
 
 // plainLine keeps a subject on one line of the canonical text.
 func plainLine(text string) string {

@@ -838,7 +838,7 @@ func (s *service) SDMXStructure(ctx context.Context) (sdmxStructureMessage, erro
 
 // codesSeen are the codes of a dimension that facts have had, in order.
 func (s *service) codesSeen(dimension string) []string {
-	codes := slices.Clone(s.columns.View().texts[dimension])
+	codes := slices.Clone(s.columns.View().dicts[dimension])
 	slices.Sort(codes)
 	return codes
 }

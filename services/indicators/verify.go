@@ -30,7 +30,7 @@ func (s *service) Verify(ctx context.Context) (Verification, error) {
 		return Verification{}, err
 	}
 	out, err := verify(ctx, s.defs, s.dims, facts, s.today(), view)
-	out.Served = len(view.id)
+	out.Served = view.facts
 	out.Seconds = math.Round(time.Since(began).Seconds()*1000) / 1000
 	return out, err
 }
@@ -47,10 +47,10 @@ func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
 		*text = kept
 	}
 	late := func(f Fact) bool {
-		row, here := s.columns.rowOf(f.ID)
-		return here && row >= len(view.id)
+		n, here := s.columns.arrival(f.ID)
+		return here && n >= view.facts
 	}
-	facts := make([]Fact, 0, len(view.id))
+	facts := make([]Fact, 0, view.facts)
 	var unseen []Fact
 	for f, err := range s.facts.all(ctx, "") {
 		if err != nil {
@@ -60,7 +60,7 @@ func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
 			once(field(&f.Codes))
 		}
 		once((*string)(&f.Kind))
-		if _, here := s.columns.rowOf(f.ID); !here {
+		if !s.columns.Has(f.ID) {
 			unseen = append(unseen, f)
 		} else if !late(f) {
 			facts = append(facts, f)
