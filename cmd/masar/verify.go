@@ -184,8 +184,11 @@ func total(ctx context.Context, client *api.Client, code string) (float64, error
 
 // tally counts a few figures from the journals with nothing but maps.
 type tally struct {
-	followed, placed map[string]bool
-	exited           float64
+	// People by the event that says so, and exits; what is put right goes, and what
+	// stands in its place comes.
+	followed, placed map[string]string
+	exited           map[string]bool
+	gone             map[string]bool // events that were put right
 	offers           map[string]offerState
 }
 
@@ -197,14 +200,26 @@ type offerState struct {
 }
 
 func newTally() *tally {
-	return &tally{followed: map[string]bool{}, placed: map[string]bool{}, offers: map[string]offerState{}}
+	return &tally{
+		followed: map[string]string{}, placed: map[string]string{}, exited: map[string]bool{}, gone: map[string]bool{},
+		offers: map[string]offerState{},
+	}
 }
 
 func (t *tally) add(line runtime.JournalLine) {
 	var data struct {
 		CandidateID string `json:"candidateId"`
 		Placement   bool   `json:"placement"`
-		Terms       struct {
+		EventID     string `json:"eventId"` // that is put right
+		Opened      *struct {
+			CandidateID string `json:"candidateId"`
+		} `json:"opened"`
+		Entered *struct {
+			CandidateID string `json:"candidateId"`
+			Placement   bool   `json:"placement"`
+		} `json:"entered"`
+		Exited *struct{} `json:"exited"`
+		Terms  struct {
 			Posts  float64 `json:"posts"`
 			Filled float64 `json:"postsFilled"`
 		} `json:"terms"`
@@ -220,13 +235,23 @@ func (t *tally) add(line runtime.JournalLine) {
 	}
 	switch kind {
 	case "masar.candidates.v1.PathwayOpened":
-		t.followed[data.CandidateID] = true
+		t.followed[line.ID] = data.CandidateID
 	case "masar.candidates.v1.StageEntered":
 		if data.Placement {
-			t.placed[data.CandidateID] = true
+			t.placed[line.ID] = data.CandidateID
 		}
 	case "masar.candidates.v1.PathwayExited":
-		t.exited++
+		t.exited[line.ID] = true
+	case "masar.candidates.v1.EntryCorrected", "masar.candidates.v1.EntryRetracted":
+		t.gone[data.EventID] = true
+		switch {
+		case data.Opened != nil:
+			t.followed[line.ID] = data.Opened.CandidateID
+		case data.Entered != nil && data.Entered.Placement:
+			t.placed[line.ID] = data.Entered.CandidateID
+		case data.Exited != nil:
+			t.exited[line.ID] = true
+		}
 	case "masar.employers.v1.OfferOpened", "masar.employers.v1.OfferUpdated", "masar.employers.v1.PostFilled",
 		"masar.employers.v1.PostReleased", "masar.employers.v1.OfferClosed":
 		o := t.offers[line.Key]
@@ -251,9 +276,24 @@ func (t *tally) figures() map[string]float64 {
 			posts += o.left
 		}
 	}
+	people := func(events map[string]string) float64 {
+		different := map[string]bool{}
+		for id, person := range events {
+			if !t.gone[id] {
+				different[person] = true
+			}
+		}
+		return float64(len(different))
+	}
+	exited := 0.0
+	for id := range t.exited {
+		if !t.gone[id] {
+			exited++
+		}
+	}
 	return map[string]float64{
-		"people_followed": float64(len(t.followed)), "people_placed": float64(len(t.placed)),
-		"pathways_exited": t.exited, "offers_open": open, "posts_open": posts,
+		"people_followed": people(t.followed), "people_placed": people(t.placed),
+		"pathways_exited": exited, "offers_open": open, "posts_open": posts,
 	}
 }
 
