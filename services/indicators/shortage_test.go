@@ -220,6 +220,7 @@ func TestShortageClasses(t *testing.T) {
 func TestShortageMinimum(t *testing.T) {
 	settings := filepath.Join(t.TempDir(), "programme.yaml")
 	text := strings.Replace(string(defaultProgramme), "minimum_offers: null", "minimum_offers: 10", 1)
+	text = strings.NewReplacer("reference_from: null", "reference_from: 2025", "reference_to: null", "reference_to: 2025").Replace(text)
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +238,9 @@ func TestShortageMinimum(t *testing.T) {
 		if below {
 			few++
 		}
+	}
+	if a.Tables[0].Reference.From != "2025-Q4" || a.Tables[0].Reference.To != "2025-Q4" || slices.Contains(a.Tables[0].Flags, shortage.ProvisionalRef) {
+		t.Errorf("the configured reference: %+v, flags %v", a.Tables[0].Reference, a.Tables[0].Flags)
 	}
 	if few == 0 || slices.Contains(a.Tables[0].Flags, shortage.NoMinimum) {
 		t.Errorf("%d below the minimum, flags %v", few, a.Tables[0].Flags)
@@ -380,6 +384,32 @@ func TestRealShortage(t *testing.T) {
 	}
 	if err := writeBulletin(io.Discard, Bulletin{Quarter: "2026-Q1", Shortage: a}, "fr"); err != nil {
 		t.Error(err)
+	}
+
+	// What is short in France and scarce in our campaign is seen together, wherever
+	// one looks from.
+	s := newStory(t)
+	campaign(s, "2026-03-02 10:00", "c1",
+		&matchingv1.OccupationScarcity{Rome: "J1501", Posts: 40, Filled: 10, Candidates: 10, OneMoreCandidate: 1},
+		&matchingv1.OccupationScarcity{Rome: "H2913", Posts: 10, Filled: 10, Candidates: 90, Unplaced: 80, OneMorePost: 1})
+	r.publish(s.events...)
+	r.folded(1)
+	b := ask[Bulletin](r, p, "/api/indicators/shortage/bulletin?zone=TN-71&quarter=2026-Q1&format=json")
+	care := b.Campaign.Occupations[0].France
+	if len(care) == 0 || care[0].Nomenclature != shortage.FAP2009 || care[0].Code != "V0Z60" || care[0].Class == nil || *care[0].Class != 4 || !strings.Contains(care[0].Label, "confort du patient") || care[0].Zone != "FR" {
+		t.Errorf("J1501 in France: %+v", care)
+	}
+	if last := b.Headlines[len(b.Headlines)-1].FR; !strings.HasPrefix(last, "En tension en France (classe 4 ou 5) et rares dans notre campagne, 1\u00a0métier") {
+		t.Errorf("%q", last)
+	}
+	region := ask[Shortage](r, p, "/api/indicators/shortage?zone=FR-84&nomenclature=FAP2009&occupation=V0Z60")
+	if x := region.Tables[0].Rows[0]; len(x.Scarcity) != 1 || x.Scarcity[0].ROME != "J1501" || x.Scarcity[0].OneMoreCandidate != 1 {
+		t.Errorf("%+v", x)
+	}
+	// In sheets of ROME, by the passage, when it is asked for so.
+	sheets := ask[Shortage](r, p, "/api/indicators/shortage?zone=FR-84&nomenclature=ROME&period=2019")
+	if len(sheets.Tables) != 1 || len(sheets.Tables[0].Rows) == 0 || !slices.Contains(sheets.Tables[0].Flags, shortage.Spread) {
+		t.Errorf("%+v", sheets.Tables)
 	}
 }
 

@@ -58,5 +58,6 @@ var bulletinTexts = map[string]ShortageText{
 	"legend":       {"Notes des tableaux", "ملاحظات الجداول"},
 	"legendtext":   {"p : indice partiel ; c : chiffres en partie confidentiels, comptés pour zéro ; e : effectifs sous le minimum ; r : effectifs répartis par une table de passage ; a : enquête annuelle ; s : plusieurs sources ; z : dénominateur nul ; i : partie plus grande que son total ; v : composante sans variance.", "ج: مؤشر جزئي؛ س: أرقام سرية جزئيا وحُسبت صفرا؛ ع: أعداد دون الحد الأدنى؛ ت: أعداد موزعة بجدول تحويل؛ ن: استقصاء سنوي؛ م: مصادر عدة؛ ص: مقام يساوي صفرا؛ ض: جزء يفوق مجموعه؛ ث: مكوّن دون تباين."},
 	"scale":        {"1 : peu tendu – 5 : très tendu", "1: نقص ضعيف – 5: نقص شديد"},
+	"sheets":       {"noms des fiches ROME reliées : la FAP 2009 est donnée sans libellés", "الأسماء لبطاقات ROME المرتبطة: تُنشر FAP 2009 دون أسماء"},
 	"labels":       {"", "أسماء المهن كما ينشرها المنتج، بالفرنسية."},
 }

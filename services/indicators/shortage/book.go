@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"masar.local/pkg/reference"
 )
 
 // Book is everything that was imported and is in force. Fill it with Add, in the
@@ -77,24 +79,26 @@ func (b *Book) Add(d *Dataset) error {
 }
 
 // Label is the name of an occupation in French; where only the sheets of ROME that
-// it is linked with have one, the first of those; "" when none is known.
+// it is linked with have one, two of those, the programme's first; "" when none is
+// known.
 func (b *Book) Label(o Occupation) string {
 	if text := b.labels[o]; text != "" {
 		return text
 	}
-	var names []string
+	var names, others []string
 	for _, r := range b.Linked(o, ROME) {
-		if text := b.labels[r]; text != "" {
+		text := b.labels[r]
+		if _, ours := reference.Occupation(r.Code); ours && text != "" {
 			names = append(names, text)
+		} else if text != "" {
+			others = append(others, text)
 		}
 	}
-	switch len(names) {
-	case 0:
-		return ""
-	case 1:
-		return names[0]
+	names = append(names, others...)
+	if len(names) > 2 {
+		return names[0] + " ; " + names[1] + " (entre autres)"
 	}
-	return names[0] + " (entre autres)"
+	return strings.Join(names, " ; ")
 }
 
 // Linked are the occupations of another nomenclature that o is linked with by a
