@@ -49,6 +49,7 @@ test-servers: build ## Run the suites against Apache Kafka and a MongoDB-wire se
 	@tests/servers/with-mongo.sh $(SERVER_TESTS) --packages="./pkg/docstore/... ./pkg/outbox/..." -- -count=1 -timeout 15m
 	@tests/servers/with-kafka.sh tests/servers/with-mongo.sh $(SERVER_TESTS) --packages=./tests -- -count=1 -timeout 15m -run TestProcesses
 	@tests/servers/api.sh bin/masar
+	@tests/servers/sdmx.sh bin/masar
 
 FUZZTIME ?= 10s
 fuzz: ## Fuzz every decoder for a short while (FUZZTIME=10s).
@@ -67,10 +68,11 @@ lint: ## gofumpt, go vet, staticcheck, buf lint and breaking changes of the cont
 format: ## Format the code.
 	@$(GOFUMPT) -l -w $(MODULES)
 
-generate: ## Generate code from the contracts in proto/, and the description of the API from its routes.
+generate: ## Generate code from the contracts in proto/, and the descriptions of the API and of the indicators.
 	@GOBIN=$(CURDIR)/bin go install $(PROTOC_GEN_GO)
 	@cd proto && PATH="$(CURDIR)/bin:$$PATH" $(BUF) generate
 	@go run ./cmd/masar openapi >bin/openapi.json && mv bin/openapi.json docs/openapi.json
+	@go run ./cmd/masar indicators docs >bin/indicators.md && mv bin/indicators.md docs/indicators.md
 
 check-generated: generate ## Fail where committed generated code is stale.
 	@git diff --exit-code -- proto docs

@@ -11,7 +11,7 @@ bench ./pkg/docstore .
 bench ./pkg/outbox .
 bench ./pkg/bus .
 bench ./services/candidates .
-bench ./services/indicators Fold 1x
+bench ./services/indicators 'Fold|TenMillion' 1x
 bench ./services/matching .
 bench ./services/matching/allocation .
 SIZES="${SIZES:-10k 100k 95k across}" tests/bench/allocation.sh
