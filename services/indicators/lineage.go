@@ -231,7 +231,7 @@ func (s *service) Lineage(ctx context.Context, q LineageQuery) (Lineage, error) 
 		return Lineage{}, err
 	}
 	out.Figure = figureAt(d, cells, out.By, out.Codes)
-	ids, err := s.behind(ctx, view, d, query, q.Codes)
+	ids, err := view.Behind(d, query, string(All), q.Codes) // the period is one span
 	if err != nil {
 		return Lineage{}, err
 	}
