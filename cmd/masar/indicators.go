@@ -171,7 +171,8 @@ func printPreview(w io.Writer, p indicators.Preview) {
 	case n == 0:
 		fmt.Fprintf(w, "Essais : %d, tous justes.\n", p.Tests)
 	default:
-		fmt.Fprintf(w, "Essais : %d, dont des chiffres ne sont pas ceux attendus :\n  %s\n", p.Tests, strings.Join(p.TestFaults, "\n  "))
+		const shown = 4 // `masar indicators check FILE` says them all
+		fmt.Fprintf(w, "Essais : %d, dont des chiffres ne sont pas ceux attendus (tous : « masar indicators check FICHIER ») :\n  %s\n", p.Tests, strings.Join(p.TestFaults[:min(n, shown)], "\n  "))
 	}
 	number := func(n *int) string {
 		if n == nil {

@@ -70,6 +70,7 @@ func Document(defs Definitions, dims []Dimension) string {
 // notFed are the indicators of the logframe (DOMAIN §2) that no event feeds.
 var notFed = []struct{ result, label, reason string }{
 	{"OG", "Maintien en emploi à 6 et 12 mois", "Pas encore alimenté : le suivi (P17) est une étape, ses contacts à M+6 et M+12 ne sont pas des événements."},
+	{"1.1, 1.2, 1.3, 1.5", "Durée totale de l'inscription au départ", "Pas encore alimenté : une entrée dans une étape ne porte que la date d'entrée dans l'étape quittée. `stage_days` donne la durée de chaque étape."},
 	{"OG", "Retours à temps", "Pas encore alimenté : aucun événement ne porte la date de retour prévue. Voir `return_rate` pour les retours et non-retours."},
 	{"OG", "Part des métiers en tension", "Pas encore alimenté : il faut la liste (métier × région × validité) de l'année en vigueur ; celle de 2026 n'a pas été trouvée. Les offres se découpent déjà par métier et par région."},
 	{"OG", "Nouveaux et revenants parmi les personnes suivies", "Pas encore alimenté : un parcours ne dit pas si la personne en a eu un autre avant le programme. Les nouvelles saisons d'un même parcours sont dans `people_rehired`."},
