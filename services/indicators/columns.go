@@ -47,8 +47,7 @@ type Columns struct {
 	until   map[uint32]int64   // by arrival: when a row was superseded
 
 	base, merging, overlay *segment
-	merged                 chan struct{} // closed when merging is in the base
-	last                   *view         // the last view that was taken
+	last                   *view // the last view that was taken
 	bySource               []SourceCount
 }
 
@@ -158,7 +157,6 @@ const (
 	leastMerge  = 4096    // rows of an overlay
 	baseShare   = 64      // an overlay of this share of the base is merged into it
 	mostPending = 4096    // facts, while views are taken
-	mostRows    = 1 << 28 // of one segment
 	rowChunk    = 1 << 14 // rows of pending
 )
 
@@ -395,10 +393,8 @@ func (c *Columns) lay() {
 		return
 	}
 	base, over := c.base, c.overlay
-	c.merging, c.overlay, c.merged = over, &segment{}, make(chan struct{})
-	done := c.merged
+	c.merging, c.overlay = over, &segment{}
 	go func() {
-		defer close(done)
 		both := merge(base, over)
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -302,9 +302,10 @@ type counting struct {
 	part   Part
 	moment moment
 	// What a row does is roles[combination of others * classes + class of own].
-	roles   []uint8
-	classes int
-	class   []int32 // by combination of own codes
+	roles    []uint8
+	relevant []bool // whether a combination of others has a role with any class
+	classes  int
+	class    []int32 // by combination of own codes
 	// The cell of a row is otherCell * ownCells + ownCell; -1: none, because it is
 	// filtered away.
 	otherCell, ownCell   []int32
@@ -416,6 +417,7 @@ func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 	}
 	pl.roles = make([]uint8, len(groupOf)*pl.classes)
 	relevant := make([]bool, len(groupOf))
+	pl.relevant = relevant
 	for c, g := range groupOf {
 		if g < 0 {
 			continue
@@ -579,6 +581,10 @@ func (g *grid) place(key uint64) uint32 {
 	if g.places == nil {
 		return uint32(key)
 	}
+	return g.sparse(key)
+}
+
+func (g *grid) sparse(key uint64) uint32 {
 	at, ok := g.places[key]
 	if !ok {
 		at = int32(len(g.keys))
@@ -653,7 +659,14 @@ func (g *grid) flow(v *view, parts []part) {
 	pl := g.plan
 	of, measure := pl.part.Of, pl.part.Measure
 	otherCell, ownCell, roles, class, classes := pl.otherCell, pl.ownCell, pl.roles, pl.class, pl.classes
-	ownCells, perPeriod := len(pl.ownTexts), pl.cellsOf()
+	ownCells, perPeriod, stays := len(pl.ownTexts), pl.cellsOf(), of == StaySeconds
+	if measure == MedianDays {
+		rows := 0
+		for _, p := range parts {
+			rows += p.to - p.from
+		}
+		g.values = make([]value, 0, rows)
+	}
 	for _, p := range parts {
 		everything := pl.moment.everything(p.segment)
 		other, own, day := p.other[p.from:p.to], p.own[p.from:p.to], p.day[p.from:p.to]
@@ -678,9 +691,13 @@ func (g *grid) flow(v *view, parts []part) {
 			}
 			var n int64
 			if of != "" {
-				var ok bool
-				if n, ok = v.number(of, amount[i]); !ok {
-					continue
+				if m := amount[i]; stays && m < amountPlace {
+					n = int64(m)
+				} else {
+					var ok bool
+					if n, ok = v.number(of, m); !ok {
+						continue
+					}
 				}
 			}
 			at := g.place(uint64(pl.periodOf[day[i]])*uint64(perPeriod) + uint64(cell)*uint64(ownCells) + uint64(mine))
@@ -898,6 +915,9 @@ func (pl *counting) histories(v *view, parts []part, each func(p part, nobody bo
 		for i := p.from; i < p.to; i++ {
 			o := p.other[i]
 			c := o & codesOf
+			if !pl.relevant[c] {
+				continue
+			}
 			role := pl.roles[int(c)*pl.classes+int(pl.class[p.own[i]])]
 			if role == 0 {
 				continue

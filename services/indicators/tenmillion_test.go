@@ -106,7 +106,7 @@ func BenchmarkTenMillion(b *testing.B) {
 	before := heap()
 	columns := NewColumns(Dimensions(), defs)
 	began, adding := time.Now(), time.Duration(0)
-	const pathways = 1_520_000
+	const pathways = 1_720_000
 	batch := make([]Fact, 0, 4096)
 	add := func() {
 		began := time.Now()
