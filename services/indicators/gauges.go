@@ -193,7 +193,16 @@ func (p *publisher) now() ([]observation, error) {
 				}
 			}
 		}
-		hidden := Suppress(cells, least)
+		hidden := make([]bool, len(cells))
+		if least > 1 {
+			spans, err := view.periods(g.definition, Query{Grain: All, By: g.by, Today: day})
+			if err != nil {
+				return nil, err
+			}
+			if cells, hidden, err = s.disclose(view, g.definition, nil).cover(g.by, All, spans, cells); err != nil {
+				return nil, err
+			}
+		}
 		for n, c := range cells {
 			if hidden[n] {
 				continue

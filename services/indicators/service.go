@@ -218,6 +218,8 @@ type service struct {
 
 	borders *borders // nil: points
 
+	hiding disclosures
+
 	hashOnce sync.Once // definitionsHash
 	hash     string
 }
@@ -318,6 +320,12 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 		return Series{}, err
 	}
 	p := access.From(ctx)
+	guarded := s.least(p, d) > 0 && (len(q.By) > 0 || len(scope(p, d)) > 0)
+	if guarded {
+		if err := askable(d, q, s.columns.View().season); err != nil {
+			return Series{}, err
+		}
+	}
 	asOf, _ := readAsOf(q.AsOf) // checked above
 	query := Query{Grain: q.Grain, By: q.By, From: q.From.String(), To: q.To.String(), Today: s.today(), Only: scope(p, d)}
 	known := s.knownTo(d)
@@ -336,7 +344,8 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 		Scope: query.Only, SmallCell: s.least(p, d), KnownTo: known, AsOf: asOf,
 	}
 	view := s.columns.View()
-	if spans, err := view.periods(d, query); err != nil {
+	spans, err := view.periods(d, query)
+	if err != nil {
 		return Series{}, err
 	} else if len(spans) > mostPeriods {
 		return Series{}, tooMuch("%d periods", len(spans))
@@ -358,11 +367,16 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 		}
 		// A figure of a part of the country is a cell of the cut by governorate,
 		// even when it is a total of its own.
-		least := out.SmallCell
-		if len(part.query.By) == 0 && len(query.Only) == 0 {
-			least = 0
+		hidden := make([]bool, len(cells))
+		if guarded && (len(part.query.By) > 0 || len(query.Only) > 0) {
+			if cells, hidden, err = s.disclose(view, d, query.Only).cover(part.query.By, q.Grain, spans, cells); err != nil {
+				return Series{}, err
+			}
+			if len(cells) > mostCells {
+				return Series{}, tooMuch("%d figures", len(cells))
+			}
 		}
-		*part.rows = rows(d, part.query.By, cells, Suppress(cells, least))
+		*part.rows = rows(d, part.query.By, cells, hidden)
 		if len(q.By) == 0 {
 			break // the rows are the totals
 		}
