@@ -286,15 +286,28 @@ func (x *disclosure) protect(f *family, hidden cellSet) cellSet {
 		if changed {
 			continue
 		}
-		determined := determined(sums, hidden)
-		for _, k := range determined {
-			for _, s := range sums {
-				if (s.whole == k || slices.Contains(s.parts, k)) && company(s) {
-					changed = true
-					break
+		count := func(s equation) (n int) { // hidden cells of it
+			for _, k := range s.parts {
+				if hidden[k] {
+					n++
 				}
 			}
-			if changed {
+			if hidden[s.whole] {
+				n++
+			}
+			return n
+		}
+		for _, k := range determined(sums, hidden) {
+			var of []equation
+			for _, s := range sums {
+				if s.whole == k || slices.Contains(s.parts, k) {
+					of = append(of, s)
+				}
+			}
+			// What gives it away first: that which hides least beside it.
+			slices.SortStableFunc(of, func(a, b equation) int { return count(a) - count(b) })
+			if slices.ContainsFunc(of, company) {
+				changed = true
 				break
 			}
 		}
