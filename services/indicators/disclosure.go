@@ -557,8 +557,8 @@ func (s *service) disclose(v *view, d *Definition, only map[string][]string) *di
 	x, day := &s.hiding, s.today()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.known == nil || x.facts != len(v.kind) || x.day != day || len(x.known) > 1000 {
-		x.facts, x.day, x.known = len(v.kind), day, map[string]*disclosure{}
+	if x.known == nil || x.facts != v.facts || x.day != day || len(x.known) > 1000 {
+		x.facts, x.day, x.known = v.facts, day, map[string]*disclosure{}
 	}
 	name := fmt.Sprint(d.Code, d.Version, only) // maps are printed in order
 	if x.known[name] == nil {
