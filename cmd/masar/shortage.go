@@ -44,7 +44,7 @@ func (c shortageImportCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if c.Name != "" && len(c.Files) > 1 {
-		return errors.New("--name est pour un seul fichier | ‎--name لملف واحد")
+		return errors.New("--name est pour un seul fichier | \u200e--name لملف واحد")
 	}
 	refused := false
 	for _, name := range c.Files {

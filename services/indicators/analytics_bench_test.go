@@ -20,10 +20,7 @@ func benchJourneys(n int) iter.Seq[journey] {
 			governorates = append(governorates, g.Code)
 		}
 		start := time.Date(2023, 1, 1, 8, 0, 0, 0, time.UTC)
-		schemes := []*reference.Scheme{}
-		for _, s := range reference.Schemes().All() {
-			schemes = append(schemes, s)
-		}
+		schemes := reference.Schemes().All()
 		following := map[string][]string{}
 		steps := make([]journeyStep, 0, 32)
 		for i := range n {

@@ -387,7 +387,7 @@ func determined(sums []equation, hidden cellSet) []cellName {
 	}
 	var out []cellName
 	for i, k := range names {
-		if p := pivots[i]; p != nil && len(p) == 1 {
+		if p := pivots[i]; len(p) == 1 {
 			out = append(out, k)
 		}
 	}

@@ -223,7 +223,7 @@ func attack(t *rapid.T, w *world, hide func(by []string, g Grain, spans []period
 		if strings.HasPrefix(n, string(Season)) && small[n] >= DefaultSmallCell {
 			continue // hidden as its months are, though it may be a sum of shown quarters
 		}
-		if p := pivots[i]; p != nil && len(p) == 1 && small[n] > 0 {
+		if p := pivots[i]; len(p) == 1 && small[n] > 0 {
 			solved = append(solved, n)
 		}
 	}

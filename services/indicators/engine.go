@@ -358,15 +358,6 @@ func (v *view) project(fields []string, codes []uint32, names []string, take fun
 	return of, texts
 }
 
-// combinations of the person's and of the other codes.
-func (v *view) combinations() (own, other int) {
-	other = len(v.otherCodes) / len(v.other)
-	if len(v.own) == 0 {
-		return 1, other
-	}
-	return len(v.ownCodes) / len(v.own), other
-}
-
 func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 	pl := &counting{part: p, moment: moment{q.asOf()}, spans: spans}
 	isOwn := func(name string) bool { return slices.Contains(v.own, name) }

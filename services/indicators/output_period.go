@@ -26,7 +26,7 @@ func readPeriod(text, seasonStarts string) (namedPeriod, error) {
 		return namedPeriod{Grain: All, Label: string(All)}, nil
 	}
 	if p, err := ParseReviewPeriod(text, ""); err == nil {
-		return namedPeriod{p.Grain, p.Label, p.First, p.Last}, nil
+		return namedPeriod(p), nil
 	}
 	if day, err := api.ParseDate(text); err == nil && day.Year() >= firstYear && day.Year() < lastYear {
 		return namedPeriod{Day, text, day, day}, nil

@@ -313,15 +313,6 @@ func dayNumber(ms int64) (day uint16, instant uint32) {
 // dayText is a day as YYYY-MM-DD.
 func dayText(day uint16) string { return dayZero.AddDate(0, 0, int(day)).Format(time.DateOnly) }
 
-// dayOf is the day of a text.
-func dayOf(text string) (uint16, error) {
-	t, err := time.Parse(time.DateOnly, text)
-	if err != nil {
-		return 0, err
-	}
-	return uint16(min(max(int(t.Sub(dayZero).Hours())/24, 0), math.MaxUint16)), nil
-}
-
 // occurred is when the fact of a row happened, in Unix milliseconds.
 func (s *segment) occurred(i int) int64 { return dayStarts()[s.day[i]] + int64(s.instant[i]) }
 
