@@ -33,8 +33,8 @@ type evidence struct {
 	definition *Definition
 	names      []string // the dimensions that it may be asked for
 	facts      []witness
-	history    map[string][]witness // of a stock: by subject, in the subject's own order
-	parts      []evidence           // of a ratio: of its numerator and of its denominator
+	history    map[string][]*witness // of a stock: by subject, in the subject's own order
+	parts      []evidence            // of a ratio: of its numerator and of its denominator
 }
 
 // witness is a fact with the local day on which it happened, and the codes under
@@ -65,7 +65,8 @@ func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
 			superseded[f.Supersedes] = append(superseded[f.Supersedes], &facts[i])
 		}
 	}
-	texts := map[string]string{} // each day is kept once: they are many facts of few days
+	// They are many facts of few days and few codes: each of those is kept once.
+	texts, combinations := map[string]string{}, map[string][]string{}
 	for i, f := range facts {
 		if f.Kind == Retracted {
 			continue
@@ -84,19 +85,26 @@ func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
 			texts[w.day] = w.day
 		}
 		w.day = texts[w.day]
-		for _, name := range e.names {
-			w.codes = append(w.codes, codeOf(d, dims, w.Fact, name))
+		codes := make([]string, len(e.names))
+		for n, name := range e.names {
+			codes[n] = codeOf(d, dims, w.Fact, name)
 		}
+		key := strings.Join(codes, "\x00")
+		if combinations[key] == nil {
+			combinations[key] = codes
+		}
+		w.codes = combinations[key]
 		e.facts = append(e.facts, w)
 	}
 	if d.Measure == Stock {
-		e.history = map[string][]witness{}
-		for _, w := range e.facts {
+		e.history = map[string][]*witness{}
+		for i := range e.facts {
+			w := &e.facts[i]
 			key := w.Subject + "\x00" + w.Person // what is there belongs to one person, or to nobody
 			e.history[key] = append(e.history[key], w)
 		}
 		for _, h := range e.history {
-			slices.SortFunc(h, func(a, b witness) int {
+			slices.SortFunc(h, func(a, b *witness) int {
 				return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.OccurredAt.Compare(b.OccurredAt), strings.Compare(a.ID, b.ID))
 			})
 		}
@@ -161,8 +169,9 @@ func (e evidence) recount(q Query) []Cell {
 			cells = append(cells, e.figures(q, labelOf(end, q.Grain, q.Season), e.presentAt(end))...)
 		}
 	} else {
-		periods := map[string][]witness{}
-		for _, w := range e.facts {
+		periods := map[string][]*witness{}
+		for i := range e.facts {
+			w := &e.facts[i]
 			if _, has := w.Number(e.definition.Of); e.definition.Of != "" && !has {
 				continue
 			}
@@ -198,17 +207,23 @@ func divide(above, below []Cell) (cells []Cell) {
 // knownAt leaves out what was not known yet at a moment, and what was superseded
 // by then; a zero moment is now.
 func (e evidence) knownAt(asOf time.Time) evidence {
-	unknown := func(w witness) bool {
+	unknown := func(w *witness) bool {
 		if asOf.IsZero() {
 			return !w.until.IsZero()
 		}
 		return w.RecordedAt.After(asOf) || !w.until.IsZero() && !w.until.After(asOf)
 	}
-	if !slices.ContainsFunc(e.facts, unknown) {
+	facts := make([]witness, 0, len(e.facts))
+	for i := range e.facts {
+		if !unknown(&e.facts[i]) {
+			facts = append(facts, e.facts[i])
+		}
+	}
+	if len(facts) == len(e.facts) {
 		return e
 	}
-	e.facts = slices.DeleteFunc(slices.Clone(e.facts), unknown)
-	history := map[string][]witness{}
+	e.facts = facts
+	history := map[string][]*witness{}
 	for subject, h := range e.history {
 		history[subject] = slices.DeleteFunc(slices.Clone(h), unknown)
 	}
@@ -218,7 +233,7 @@ func (e evidence) knownAt(asOf time.Time) evidence {
 
 // presentAt is what is there at the end of a day: for each subject the fact that
 // describes it then.
-func (e evidence) presentAt(end string) (list []witness) {
+func (e evidence) presentAt(end string) (list []*witness) {
 	for _, h := range e.history {
 		present, gone := -1, false
 		for i, w := range h {
@@ -240,7 +255,7 @@ func (e evidence) presentAt(end string) (list []witness) {
 }
 
 // figures makes the cells of one period.
-func (e evidence) figures(q Query, label string, list []witness) (cells []Cell) {
+func (e evidence) figures(q Query, label string, list []*witness) (cells []Cell) {
 	groups := map[string][]*Fact{}
 	var place []int // of the dimensions of By
 	for _, name := range q.By {
@@ -262,7 +277,7 @@ func (e evidence) figures(q Query, label string, list []witness) (cells []Cell) 
 	return cells
 }
 
-func (e evidence) wanted(w witness, only map[string][]string) bool {
+func (e evidence) wanted(w *witness, only map[string][]string) bool {
 	for name, codes := range only {
 		if !slices.Contains(codes, w.codes[slices.Index(e.names, name)]) {
 			return false

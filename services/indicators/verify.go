@@ -37,7 +37,7 @@ func (s *service) Verify(ctx context.Context) (Verification, error) {
 
 // storedBy reads the stored facts that a view should hold.
 func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
-	texts := map[string]string{} // the codes are few: each is kept once
+	texts := map[string]string{} // codes and people are in many facts: each is kept once
 	once := func(text *string) {
 		kept, ok := texts[*text]
 		if !ok {
@@ -59,7 +59,9 @@ func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
 		for _, field := range codeFields {
 			once(field(&f.Codes))
 		}
-		once((*string)(&f.Kind))
+		for _, text := range []*string{(*string)(&f.Kind), &f.Subject, &f.Person, &f.Offer, &f.Employer} {
+			once(text)
+		}
 		if !s.columns.Has(f.ID) {
 			unseen = append(unseen, f)
 		} else if !late(f) {
