@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"masar.local/pkg/api"
 )
@@ -41,7 +40,8 @@ import (
 //   - A stock has no such sums: each date is a family of its own.
 //   - Where a cell is hidden it is so in each of those periods, also where nobody is
 //     in it: who is hidden and who is not there cannot be told apart. Shown zeros
-//     are no secret. A cell without a shown partner is hidden with one of nobody.
+//     are no secret. What is all there is of the total (the only scheme) is shown as
+//     the total is.
 //   - A ratio is small when its numerator, its denominator, or the difference of
 //     the two is.
 //
@@ -178,7 +178,6 @@ func (f *family) enter(k cellName, cut int, codes []string) {
 type equation struct {
 	whole cellName
 	parts []cellName
-	along int // place of the dimension in the parts' cut
 }
 
 // sums lists the equations between the cells.
@@ -193,7 +192,7 @@ func (x *disclosure) sums(f *family) []equation {
 			i, ok := place[name]
 			if !ok {
 				i = len(all)
-				place[name], all = i, append(all, equation{whole: whole, along: d})
+				place[name], all = i, append(all, equation{whole: whole})
 			}
 			all[i].parts = append(all[i].parts, k)
 		}
@@ -207,9 +206,9 @@ func (x *disclosure) protect(f *family, hidden cellSet) cellSet {
 	if hidden == nil {
 		hidden = cellSet{}
 	}
-	root := keyOf(nil, nil)
+	pinned := x.pinned(f)
 	for k := range f.small {
-		if k != root || x.total {
+		if !pinned[k] {
 			hidden[k] = true
 		}
 	}
@@ -230,31 +229,17 @@ func (x *disclosure) protect(f *family, hidden cellSet) cellSet {
 		}
 		return n
 	}
-	// company hides one more cell of a sum: the smallest part that is shown; or the
-	// whole; or nobody's.
+	// company hides one more cell of a sum: the smallest part that is shown, or the
+	// whole.
 	company := func(s equation) bool {
 		var best cellName
 		for _, k := range s.parts {
-			if !hidden[k] && (best == "" || total(k) < total(best)) {
+			if !hidden[k] && !pinned[k] && (best == "" || total(k) < total(best)) {
 				best = k
 			}
 		}
-		if best == "" && s.whole != root {
-			if !hidden[s.whole] {
-				best = s.whole
-			}
-		}
-		if best == "" {
-			for _, code := range []string{Unknown, Other} {
-				like := s.parts[0]
-				codes := slices.Clone(f.codes[like])
-				codes[s.along] = code
-				if k := keyOf(x.cuts[f.cut[like]], codes); f.people[k] == nil {
-					f.enter(k, f.cut[like], codes)
-					best = k
-					break
-				}
-			}
+		if best == "" && !pinned[s.whole] && !hidden[s.whole] {
+			best = s.whole
 		}
 		if best == "" {
 			return false
@@ -265,7 +250,7 @@ func (x *disclosure) protect(f *family, hidden cellSet) cellSet {
 	for {
 		sums, changed := x.sums(f), false
 		for _, s := range sums {
-			if hidden[s.whole] && s.whole != root {
+			if hidden[s.whole] {
 				continue
 			}
 			for i := range max(1, f.periods) {
@@ -297,7 +282,8 @@ func (x *disclosure) protect(f *family, hidden cellSet) cellSet {
 			}
 			return n
 		}
-		for _, k := range determined(sums, hidden) {
+		known := determined(sums, hidden)
+		for _, k := range known {
 			var of []equation
 			for _, s := range sums {
 				if s.whole == k || slices.Contains(s.parts, k) {
@@ -312,9 +298,36 @@ func (x *disclosure) protect(f *family, hidden cellSet) cellSet {
 			}
 		}
 		if !changed {
+			if len(known) > 0 { // nothing else helps
+				for k := range f.people {
+					if !pinned[k] {
+						hidden[k] = true
+					}
+				}
+			}
 			return hidden
 		}
 	}
+}
+
+// pinned are the cells that cannot be hidden: the total, and what is all there is of
+// it, as the only scheme. They say no more than the total does. In a scope there are
+// none.
+func (x *disclosure) pinned(f *family) cellSet {
+	if x.total {
+		return nil
+	}
+	out := cellSet{keyOf(nil, nil): true}
+	sums := x.sums(f)
+	for changed := true; changed; {
+		changed = false
+		for _, s := range sums {
+			if len(s.parts) == 1 && out[s.whole] && !out[s.parts[0]] {
+				out[s.parts[0]], changed = true, true
+			}
+		}
+	}
+	return out
 }
 
 // determined lists the hidden cells that the sums determine, in order: the
@@ -573,8 +586,9 @@ func (s *service) disclose(v *view, d *Definition, only map[string][]string) *di
 }
 
 // cover adds to the cells of a table, in the periods given, those that are hidden
-// and that nobody is in, and says which are hidden.
-func (x *disclosure) cover(by []string, g Grain, spans []period, cells []Cell) ([]Cell, []bool, error) {
+// and that nobody is in, and says which are hidden: g and label are those of
+// rangeOf.
+func (x *disclosure) cover(by []string, g Grain, label string, spans []period, cells []Cell) ([]Cell, []bool, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	cut := slices.Sorted(slices.Values(by))
@@ -600,7 +614,11 @@ func (x *disclosure) cover(by []string, g Grain, spans []period, cells []Cell) (
 	var out []covered
 	prefix := string(keyOf(cut, []string{}))
 	for _, p := range spans {
-		set, err := x.hides(g, p)
+		asked := p
+		if label != "" { // the one period of grain all is this one
+			asked.label = label
+		}
+		set, err := x.hides(g, asked)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -630,6 +648,47 @@ func (x *disclosure) cover(by []string, g Grain, spans []period, cells []Cell) (
 	return list, hidden, nil
 }
 
+// rangeOf says whether from and to are where periods of the grain begin and end. Of
+// grain all they must be the first and the last day of one period of another grain,
+// which it gives with its name.
+func rangeOf(q ValuesQuery, begins string) (g Grain, label string, ok bool) {
+	if q.From.IsZero() && q.To.IsZero() {
+		return q.Grain, "", true
+	}
+	season, err := seasonStart(begins)
+	if err != nil {
+		return q.Grain, "", false
+	}
+	for _, g = range []Grain{Month, Quarter, HalfYear, Year, Season} {
+		if q.Grain != All && g != q.Grain {
+			continue
+		}
+		whole := func(day api.Date, later int) bool { // whether a period begins so many days later
+			at, err := dayStart(day.String(), later)
+			if err != nil {
+				return false
+			}
+			_, next := around(g, at.AddDate(0, 0, -1), season)
+			return next.Equal(at)
+		}
+		if q.Grain != All {
+			return g, "", (q.From.IsZero() || whole(q.From, 0)) && (q.To.IsZero() || whole(q.To, 1))
+		}
+		if q.From.IsZero() || q.To.IsZero() || !whole(q.From, 0) {
+			continue
+		}
+		from, err := dayStart(q.From.String(), 0)
+		if err != nil {
+			continue
+		}
+		to, err := dayStart(q.To.String(), 1)
+		if label, next := around(g, from, season); err == nil && next.Equal(to) {
+			return g, label, true
+		}
+	}
+	return q.Grain, "", false
+}
+
 // askable refuses what a reader who may not see small cells cannot ask, because
 // tables of it could be subtracted from others: cuts that are not declared, days,
 // ranges that are not whole periods, and figures as they were known on a date.
@@ -648,22 +707,8 @@ func askable(d *Definition, q ValuesQuery, begins string) error {
 	if q.AsOf != "" {
 		fault("query.as_of", "cuts of people are as they are known now; the reviews have those of their dates")
 	}
-	whole := func(day time.Time) bool { // whether a period begins at the day
-		season, _ := seasonStart(begins) // the programme's, which was read
-		_, next := around(q.Grain, day.AddDate(0, 0, -1), season)
-		return q.Grain != All && next.Equal(day)
-	}
-	for path, day := range map[string]api.Date{"query.from": q.From, "query.to": q.To} {
-		if day.IsZero() || q.Grain == Day {
-			continue
-		}
-		later := 0
-		if path == "query.to" {
-			later = 1
-		}
-		if at, err := dayStart(day.String(), later); err != nil || !whole(at) {
-			fault(path, "cuts of people are of whole periods of the grain: its first and its last day expected, and none for grain all")
-		}
+	if _, _, ok := rangeOf(q, begins); !ok && q.Grain != Day {
+		fault("query.from", "cuts of people are of whole periods: from their first day to their last; of grain all, of one month, quarter, half-year, year or season")
 	}
 	if len(faults) == 0 {
 		return nil

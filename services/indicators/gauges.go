@@ -199,7 +199,7 @@ func (p *publisher) now() ([]observation, error) {
 			if err != nil {
 				return nil, err
 			}
-			if cells, hidden, err = s.disclose(view, g.definition, nil).cover(g.by, All, spans, cells); err != nil {
+			if cells, hidden, err = s.disclose(view, g.definition, nil).cover(g.by, All, "", spans, cells); err != nil {
 				return nil, err
 			}
 		}

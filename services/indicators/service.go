@@ -352,6 +352,7 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 	} else if len(spans) > 0 {
 		out.First, out.Last = localDate(spans[0].start), localDate(spans[len(spans)-1].end-1)
 	}
+	grain, label, _ := rangeOf(q, view.season) // askable, where it matters
 	totals := query
 	totals.By = nil
 	for _, part := range []struct {
@@ -369,7 +370,7 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 		// even when it is a total of its own.
 		hidden := make([]bool, len(cells))
 		if guarded && (len(part.query.By) > 0 || len(query.Only) > 0) {
-			if cells, hidden, err = s.disclose(view, d, query.Only).cover(part.query.By, q.Grain, spans, cells); err != nil {
+			if cells, hidden, err = s.disclose(view, d, query.Only).cover(part.query.By, grain, label, spans, cells); err != nil {
 				return Series{}, err
 			}
 			if len(cells) > mostCells {

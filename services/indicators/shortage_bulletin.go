@@ -124,7 +124,7 @@ func (s *service) bulletinFigures(ctx context.Context, zone shortage.Zone, quart
 		}
 		f := BulletinFigure{Code: name, LabelFR: d.LabelFR, LabelAR: d.LabelAR}
 		for i, p := range []shortage.Period{quarter, quarter.Previous()} {
-			q := ValuesQuery{Code: name, Grain: All, From: api.DateOf(periodEnd(p.Previous())), To: api.DateOf(periodEnd(p).AddDate(0, 0, -1))}
+			q := ValuesQuery{Code: name, Grain: All, From: localDate(periodEnd(p.Previous()).UnixMilli()), To: localDate(periodEnd(p).UnixMilli() - 1)}
 			if zone.Level() != shortage.Country {
 				q.By = []string{dimension}
 			}

@@ -98,7 +98,7 @@ func TestWorkbook(t *testing.T) {
 	// A manager: small cells are hidden, and the legend says so.
 	_, _, body = r.get(as(access.Manager), "/api/indicators/workbook?code=people_followed&period=2026-Q1")
 	f = workbook(t, body)
-	if got := sheetLines(t, f, "Personnes suivies"); !slices.Contains(got, "Gouvernorat|TN-71|Gafsa|•|•|0|•") {
+	if got := sheetLines(t, f, "Personnes suivies"); !slices.Contains(got, "Gouvernorat|TN-71|Gafsa|•|•|•|•") {
 		t.Errorf("as a manager: %s", strings.Join(got, "\n"))
 	}
 	if got := strings.Join(sheetLines(t, f, "Lecture"), "\n"); !strings.Contains(got, "•") || !strings.Contains(got, "moins de 5 personnes") || !strings.Contains(got, "masar.candidates.v1") {
