@@ -73,7 +73,7 @@ func (s *service) Freshness(ctx context.Context) (Freshness, error) {
 			}
 			seconds := math.Round(oldest.Seconds()*1000) / 1000
 			f.LagMessages, f.LagSeconds = &messages, &seconds
-			f.CompleteTo = now.Add(-oldest)
+			f.CompleteTo = now.Add(-oldest).Truncate(time.Millisecond)
 		}
 		if i == 0 || f.CompleteTo.Before(out.CompleteTo) {
 			out.CompleteTo = f.CompleteTo
