@@ -72,6 +72,11 @@ const (
 	Reason     = "masar.reason"
 	CheckName  = "masar.check"
 
+	// Of the indicators' gauges, beside their dimensions.
+	Budget        = "budget" // code of a delay budget
+	Window        = "window" // of a burn rate, such as "30d"
+	MilestoneDate = "date"   // on which a milestone is to be reached
+
 	// Of messages to people.
 	MessageStatus   = "masar.message.status"
 	MessageTemplate = "masar.message.template"

@@ -543,14 +543,14 @@ func publishBudgets(s *service, meter metric.Meter) error {
 		all := t.together()
 		for _, b := range budgets {
 			c := all.spend(b)[0]
-			code := attribute.String("budget", b.Code)
+			code := attribute.String(telemetry.Budget, b.Code)
 			if eligible := float64(c.good + c.late); eligible > 0 {
 				allowed := (1 - *b.Share) * eligible
 				o.ObserveFloat64(remaining, (allowed-float64(c.late))/allowed, metric.WithAttributes(code))
 			}
 			for i, n := range burnDays {
 				if rate := c.burn(i, *b.Share); n > 0 && rate != nil {
-					o.ObserveFloat64(burn, *rate, metric.WithAttributes(code, attribute.String("window", strconv.Itoa(n)+"d")))
+					o.ObserveFloat64(burn, *rate, metric.WithAttributes(code, attribute.String(telemetry.Window, strconv.Itoa(n)+"d")))
 				}
 			}
 		}

@@ -146,7 +146,7 @@ func publish(s *service, meter metric.Meter) error {
 				return err
 			}
 			for _, m := range d.Milestones {
-				constants = append(constants, constant{g, m.Value, []metric.ObserveOption{metric.WithAttributes(attribute.String("date", m.Date))}})
+				constants = append(constants, constant{g, m.Value, []metric.ObserveOption{metric.WithAttributes(attribute.String(telemetry.MilestoneDate, m.Date))}})
 			}
 		}
 	}
