@@ -529,8 +529,8 @@ func (x *disclosure) hides(g Grain, p period) (cellSet, error) {
 			return nil, err
 		}
 		label := p.label
-		if last := spans[len(spans)-1]; p.start >= last.end { // what is there now is there then
-			label = last.label
+		if !slices.ContainsFunc(spans, func(s period) bool { return s.label == label }) {
+			label = spans[len(spans)-1].label // what is there now is there later
 		}
 		name := string(g) + " " + label
 		if _, ok := x.ends[name]; !ok {
@@ -650,7 +650,8 @@ func (x *disclosure) cover(by []string, g Grain, label string, spans []period, c
 
 // rangeOf says whether from and to are where periods of the grain begin and end. Of
 // grain all they must be the first and the last day of one period of another grain,
-// which it gives with its name.
+// which it gives with its name; or, from the start on, the last day of a month, whose
+// name it gives: two such figures differ by months, so they hide what months hide.
 func rangeOf(q ValuesQuery, begins string) (g Grain, label string, ok bool) {
 	if q.From.IsZero() && q.To.IsZero() {
 		return q.Grain, "", true
@@ -673,6 +674,9 @@ func rangeOf(q ValuesQuery, begins string) (g Grain, label string, ok bool) {
 		}
 		if q.Grain != All {
 			return g, "", (q.From.IsZero() || whole(q.From, 0)) && (q.To.IsZero() || whole(q.To, 1))
+		}
+		if q.From.IsZero() && whole(q.To, 1) { // from the start to the end of a month
+			return Month, q.To.Format("2006-01"), true
 		}
 		if q.From.IsZero() || q.To.IsZero() || !whole(q.From, 0) {
 			continue
@@ -708,7 +712,7 @@ func askable(d *Definition, q ValuesQuery, begins string) error {
 		fault("query.as_of", "cuts of people are as they are known now; the reviews have those of their dates")
 	}
 	if _, _, ok := rangeOf(q, begins); !ok && q.Grain != Day {
-		fault("query.from", "cuts of people are of whole periods: from their first day to their last; of grain all, of one month, quarter, half-year, year or season")
+		fault("query.from", "cuts of people are of whole periods: from their first day to their last; of grain all, of one month, quarter, half-year, year or season, or from the start to the end of a month")
 	}
 	if len(faults) == 0 {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"masar.local/pkg/access"
 	"pgregory.net/rapid"
 )
 
@@ -288,6 +289,40 @@ func TestTheAttackFindsWhatIsBadlyHidden(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s: nothing is worked out", name)
+		}
+	}
+}
+
+// TestWhatCannotBeAsked: ranges whose figures could be subtracted from each other
+// are refused to readers of protected figures, and nobody else.
+func TestWhatCannotBeAsked(t *testing.T) {
+	r := newRig(t, nil)
+	part := as(access.Manager)
+	part.Governorates = []string{"TN-71"}
+	for _, c := range []struct {
+		who   access.Principal
+		query string
+		want  int
+	}{
+		{as(access.Manager), "values?code=people_followed&by=sex", 200},
+		{as(access.Manager), "values?code=people_followed&by=sex&grain=day", 422},
+		{as(access.Manager), "values?code=people_followed&grain=day", 200},
+		{as(access.Manager), "values?code=people_followed&by=sector,age", 422}, // not declared
+		{as(access.Manager), "values?code=people_followed&by=age,sex", 200},    // declared as sex, age
+		{as(access.Manager), "values?code=people_followed&by=sex&as_of=2026-02-01", 422},
+		{as(access.Manager), "values?code=people_followed&by=sex&from=2026-01-01&to=2026-01-31", 200},
+		{as(access.Manager), "values?code=people_followed&by=sex&from=2026-01-02&to=2026-01-31", 422},
+		{as(access.Manager), "values?code=people_followed&by=sex&from=2026-01-01&to=2026-02-28", 422}, // two months
+		{as(access.Manager), "values?code=people_followed&by=sex&to=2026-02-28", 200},
+		{as(access.Manager), "values?code=people_followed&by=sex&to=2026-02-27", 422},
+		{as(access.Manager), "values?code=people_followed&by=sex&grain=month&from=2026-01-01&to=2026-02-28", 200},
+		{as(access.Manager), "values?code=people_followed&by=sex&grain=quarter&from=2026-01-01&to=2026-02-28", 422},
+		{as(access.Statistician), "values?code=people_followed&by=sector,age&from=2026-01-02&grain=day", 200},
+		{part, "values?code=people_followed&from=2026-01-02", 422}, // its total is a cell
+		{part, "workbook?period=2026-Q1", 200},
+	} {
+		if status, _, body := r.get(c.who, "/api/indicators/"+c.query); status != c.want {
+			t.Errorf("%s as %s: %d, want %d: %.300s", c.query, c.who.Role, status, c.want, body)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (s *service) Bulletin(ctx context.Context, q BulletinQuery) (Bulletin, erro
 		return Bulletin{}, api.Invalid(api.Field{Path: "query.quarter", Code: "range", Reason: q.Quarter + " has not begun"})
 	}
 	b := Bulletin{
-		Quarter: q.Quarter, From: api.DateOf(start), To: api.DateOf(end.AddDate(0, 0, -1)), Running: now.Before(end),
+		Quarter: q.Quarter, From: localDate(start.UnixMilli()), To: localDate(end.UnixMilli() - 1), Running: now.Before(end),
 		MadeAt: now.UTC().Truncate(time.Second), Headlines: []ShortageText{}, Figures: []BulletinFigure{}, Missing: []ShortageText{}, MethodTexts: methodTexts,
 	}
 	if b.Shortage, err = s.Shortage(ctx, ShortageQuery{Zone: q.Zone, Period: q.Quarter}); err != nil {
