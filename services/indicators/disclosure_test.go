@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -324,5 +325,56 @@ func TestWhatCannotBeAsked(t *testing.T) {
 		if status, _, body := r.get(c.who, "/api/indicators/"+c.query); status != c.want {
 			t.Errorf("%s as %s: %d, want %d: %.300s", c.query, c.who.Role, status, c.want, body)
 		}
+	}
+}
+
+// BenchmarkDisclosure: the first question after a fact has come, for an indicator
+// with the cuts of people_followed, two years of months and everything asked.
+func BenchmarkDisclosure(b *testing.B) {
+	for _, people := range []int{500, 2500, 10000} {
+		b.Run(fmt.Sprint(people, " people"), func(b *testing.B) {
+			r := rand.New(rand.NewPCG(1, 2))
+			w := &world{
+				d: &Definition{
+					Code: "x", About: AboutPeople, Measure: Count, Dimensions: []string{"scheme", "sector", "governorate", "sex", "age"},
+					Cuts: [][]string{{"scheme", "sex"}, {"scheme", "governorate"}, {"governorate", "sex"}, {"sex", "age"}},
+				},
+				first: "2025-01-02", today: "2026-11-23",
+			}
+			first, _ := time.Parse(time.DateOnly, w.first)
+			for range people {
+				w.facts = append(w.facts, worldFact{first.AddDate(0, 0, r.IntN(680)).Format(time.DateOnly), map[string]string{
+					"scheme": []string{"agri", "soin"}[r.IntN(2)], "sector": []string{"agriculture", "soin"}[r.IntN(2)], "sex": []string{"F", "M"}[r.IntN(2)],
+					"age": fmt.Sprint(r.IntN(7)), "governorate": fmt.Sprintf("TN-%d", 11+min(r.IntN(24), r.IntN(24))),
+				}})
+			}
+			tables := map[string][]Cell{}
+			ask := func(g Grain, by []string) ([]Cell, error) {
+				key := fmt.Sprint(g, by)
+				if tables[key] == nil {
+					cells, err := w.cells(g, by)
+					if err != nil {
+						return nil, err
+					}
+					tables[key] = cells
+				}
+				return tables[key], nil
+			}
+			spans, _ := w.spans(Month)
+			cells, _ := ask(Month, []string{"governorate"})
+			hide := func() (int, int) {
+				x := newDisclosure(w.d, DefaultSmallCell, false, ask, w.spans)
+				if _, _, err := x.cover([]string{"governorate"}, Month, "", spans, cells); err != nil {
+					b.Fatal(err)
+				}
+				return len(x.levels[0]), len(x.levels[4])
+			}
+			hide()
+			for b.Loop() {
+				all, month := hide()
+				b.ReportMetric(float64(all), "hidden-all")
+				b.ReportMetric(float64(month), "hidden-month")
+			}
+		})
 	}
 }
