@@ -176,7 +176,7 @@ func TestSheetNames(t *testing.T) {
 // TestLongWorkbook writes 250,000 rows: they go to a file as they come, so that what
 // is held at once stays far below the table.
 func TestLongWorkbook(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || racing {
 		t.Skip("some seconds")
 	}
 	const n = 250_000
