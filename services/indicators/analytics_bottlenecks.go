@@ -193,8 +193,8 @@ func (s *service) Bottlenecks(ctx context.Context, q PathwayQuery) (Bottlenecks,
 	code := t.stageCodes()
 	for i := range all {
 		for place := range t.cells[i].plan.stages {
-			late.add(all[i][place].late.count(), hiddenGroup[i], 1+code(i, place), t.lines[i], own(0, i))
-			waiting.add(all[i][place].waiting.count(), hiddenGroup[i], 1+code(i, place), t.lines[i], own(0, i))
+			late.add(all[i][place].late.count(), secretIf(hiddenGroup[i]), 1+code(i, place), t.lines[i], own(0, i))
+			waiting.add(all[i][place].waiting.count(), secretIf(hiddenGroup[i]), 1+code(i, place), t.lines[i], own(0, i))
 		}
 	}
 	late.solve()

@@ -296,12 +296,12 @@ func (s *service) budget(t *table, b DelayBudget, least int) Budget {
 	hidden := t.hide(least)
 	total, ways := newGuard(least), newGuard(least)
 	for i := range all {
-		total.add(all[i].people.count(), hidden[i], 0, t.lines[i], alone)
+		total.add(all[i].people.count(), secretIf(hidden[i]), 0, t.lines[i], alone)
 	}
 	total.solve()
 	for i := range all {
 		for way, c := range []tallied{all[i].goodPeople, all[i].latePeople, all[i].pendingPeople, all[i].exitedPeople} {
-			ways.add(c.count(), total.hidden[i], 1+way, t.lines[i], own(0, i))
+			ways.add(c.count(), secretIf(total.hidden[i]), 1+way, t.lines[i], own(0, i))
 		}
 	}
 	ways.solve()

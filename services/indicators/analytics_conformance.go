@@ -347,8 +347,8 @@ func (s *service) Conformance(ctx context.Context, q PathwayQuery) (Conformance,
 	split, findings := newGuard(about.SmallCell), newGuard(about.SmallCell)
 	keys := make([][]foundKey, len(all))
 	for i := range all {
-		split.add(all[i].conformingPeople.count(), hidden[i], 1, t.lines[i], own(0, i))
-		split.add(all[i].deviating.count(), hidden[i], 2, t.lines[i], own(0, i))
+		split.add(all[i].conformingPeople.count(), secretIf(hidden[i]), 1, t.lines[i], own(0, i))
+		split.add(all[i].deviating.count(), secretIf(hidden[i]), 2, t.lines[i], own(0, i))
 		for k := range all[i].found {
 			keys[i] = append(keys[i], k)
 		}
@@ -366,7 +366,7 @@ func (s *service) Conformance(ctx context.Context, q PathwayQuery) (Conformance,
 				what = len(kinds)
 				kinds[k] = what
 			}
-			findings.add(all[i].found[k].people.count(), forced, what, t.lines[i], alone)
+			findings.add(all[i].found[k].people.count(), secretIf(forced), what, t.lines[i], alone)
 		}
 	}
 	findings.solve()

@@ -387,7 +387,7 @@ func (t *table) hideDurations(all [][]held, least int, delay bool) durationsHidd
 			continue
 		}
 		for place := range all[i] {
-			rows.add(all[i][place].people.count(), h.group[i], code(i, place), t.lines[i], alone)
+			rows.add(all[i][place].people.count(), secretIf(h.group[i]), code(i, place), t.lines[i], alone)
 		}
 	}
 	if least <= 1 {
@@ -400,7 +400,7 @@ func (t *table) hideDurations(all [][]held, least int, delay bool) durationsHidd
 			d := &all[i][place]
 			h.rows[i][place].all = rows.hidden[n]
 			for way, c := range []tallied{d.went, d.exited, d.waits} {
-				ways.add(c.count(), rows.hidden[n], 1<<16+code(i, place)*3+way, t.lines[i], own(code(i, place), i))
+				ways.add(c.count(), secretIf(rows.hidden[n]), 1<<16+code(i, place)*3+way, t.lines[i], own(code(i, place), i))
 			}
 			n++
 		}

@@ -224,8 +224,11 @@ func (t *table) hideFunnel(all []flows, least int) funnelHidden {
 		chain := stages.chain(counts)[1:]
 		for place, st := range f.stages {
 			past := st.reached.count() - st.entered.count()
-			forced := h.group[i] || past > 0 && past < least || place < t.cells[i].plan.known && chain[place]
-			stages.add(st.entered.count(), forced, code(i, place), t.lines[i], alone)
+			because := secretIf(h.group[i])
+			if because == open && (past > 0 && past < least || place < t.cells[i].plan.known && chain[place]) {
+				because = quiet
+			}
+			stages.add(st.entered.count(), because, code(i, place), t.lines[i], alone)
 		}
 	}
 	stages.solve()
@@ -234,16 +237,17 @@ func (t *table) hideFunnel(all []flows, least int) funnelHidden {
 	n := 0
 	for i, f := range all {
 		h.stage = append(h.stage, stages.hidden[n:n+len(f.stages)])
-		n += len(f.stages)
 		for place, st := range f.stages {
+			because := stages.because(n + place)
 			for way, c := range [ways]tallied{st.wentOn, st.back, st.waiting, st.completed, st.exited, st.again} {
 				line := own(code(i, place), i)
 				if way == wayAgain {
 					line = alone
 				}
-				split.add(c.count(), h.stage[i][place], 1<<16+code(i, place)*ways+way, t.lines[i], line)
+				split.add(c.count(), because, 1<<16+code(i, place)*ways+way, t.lines[i], line)
 			}
 		}
+		n += len(f.stages)
 	}
 	split.solve()
 	n = 0
@@ -255,13 +259,13 @@ func (t *table) hideFunnel(all []flows, least int) funnelHidden {
 	for i, f := range all {
 		for place, st := range f.stages {
 			for _, e := range sortedKeys(st.exits) {
-				exits.add(st.exits[e].count(), h.way[i][place*ways+wayExited], 1<<16+code(i, place)<<8+int(e), t.lines[i], own(code(i, place), i))
+				exits.add(st.exits[e].count(), secretIf(h.way[i][place*ways+wayExited]), 1<<16+code(i, place)<<8+int(e), t.lines[i], own(code(i, place), i))
 			}
 		}
 		for _, l := range sortedLoops(f.loops) {
 			from, to := int(l[0]), int(l[1])
 			forced := h.way[i][from*ways+wayBack] || h.stage[i][to]
-			loops.add(f.loops[l].people.count(), forced, 1<<16+code(i, from)<<8+code(i, to), t.lines[i], own(code(i, from), i))
+			loops.add(f.loops[l].people.count(), secretIf(forced), 1<<16+code(i, from)<<8+code(i, to), t.lines[i], own(code(i, from), i))
 		}
 	}
 	exits.solve()

@@ -17,6 +17,7 @@ type guard struct {
 	least  int // 0: nothing is hidden
 	people []int
 	hidden []bool
+	secret []bool // of what is hidden: it must not be worked out
 	places map[uint64]int
 	lines  [][]int
 }
@@ -34,14 +35,30 @@ const alone = math.MaxUint64
 // own is the line of what a group's people are divided into.
 func own(what, group int) uint64 { return uint64(what)<<32 | uint64(group) }
 
+// Why a figure is hidden before the guard looks at it.
+type why uint8
+
+const (
+	open   why = iota // it is not
+	quiet             // by the rule of the chain, which is a group's own: see chain
+	secret            // with a group or a figure that must not be worked out
+)
+
 // add enters a figure that stands for so many people. What it is of the group, such as
 // its people at one stage, is on the lines of the group with the same of other groups;
-// own is its line within the group. Forced says that it is hidden for another reason. Nobody
-// at all is no secret, unless it would tell of others.
-func (g *guard) add(people int, forced bool, what int, lines []int32, own uint64) {
+// own is its line within the group. Nobody at all is no secret, unless it would tell of
+// others.
+func (g *guard) add(people int, because why, what int, lines []int32, own uint64) {
 	n := len(g.people)
+	if g.least > 0 && people > 0 && people < g.least {
+		because = secret
+	}
+	if g.least == 0 {
+		because = open
+	}
 	g.people = append(g.people, people)
-	g.hidden = append(g.hidden, g.least > 0 && (forced || people > 0 && people < g.least))
+	g.hidden = append(g.hidden, because != open)
+	g.secret = append(g.secret, because == secret)
 	if g.least == 0 {
 		return
 	}
@@ -62,31 +79,62 @@ func (g *guard) add(people int, forced bool, what int, lines []int32, own uint64
 	}
 }
 
-// solve hides what else must be. It ends, for figures are only ever hidden.
+// solve hides what else must be, so that no secret can be worked out: figures that are
+// hidden quietly become secrets first, for that costs nothing, then the smallest that
+// are shown, and nobody only where there is no other. It ends, for figures only ever
+// become secret.
 func (g *guard) solve() *guard {
+	better := func(i, than int) bool {
+		if than < 0 || g.hidden[i] != g.hidden[than] {
+			return than < 0 || g.hidden[i] && g.people[i] > 0
+		}
+		return g.people[than] == 0 || g.people[i] > 0 && g.people[i] < g.people[than]
+	}
 	for changed := g.least > 0; changed; {
 		changed = false
 		for _, line := range g.lines {
 			count, people, next := 0, 0, -1
 			for _, i := range line {
 				switch {
-				case g.hidden[i]:
+				case g.secret[i]:
 					count, people = count+1, people+g.people[i]
-				case next < 0 || g.people[next] == 0 || g.people[i] > 0 && g.people[i] < g.people[next]:
-					next = i // the smallest; nobody only where there is no other
+				case better(i, next):
+					next = i
 				}
 			}
 			if count > 0 && (count == 1 || people < g.least) && next >= 0 {
-				g.hidden[next], changed = true, true
+				g.hidden[next], g.secret[next], changed = true, true, true
 			}
 		}
 	}
 	return g
 }
 
+// because is why what belongs to a figure is hidden with it.
+func (g *guard) because(n int) why {
+	switch {
+	case g.secret[n]:
+		return secret
+	case g.hidden[n]:
+		return quiet
+	}
+	return open
+}
+
+// secretIf is secret when the condition holds.
+func secretIf(hidden bool) why {
+	if hidden {
+		return secret
+	}
+	return open
+}
+
 // chain says which of the counts of a funnel are hidden: each is part of the one
 // before, so the difference of two that are shown is a figure too. Shown is what
 // stands for enough people and is as large as the last one shown, or enough smaller.
+// It keeps the difference from being read off one funnel; whoever subtracts whole
+// funnels from each other may still bound how few stopped at a stage, but not who:
+// their outcomes and reasons are figures of their own.
 func (g *guard) chain(counts []int) []bool {
 	hidden := make([]bool, len(counts))
 	last := -1
@@ -175,7 +223,7 @@ func (t *table) hide(least int) []bool {
 	}
 	g := newGuard(least)
 	for i, c := range t.cells {
-		g.add(c.people.count(), false, 0, t.lines[i], alone)
+		g.add(c.people.count(), open, 0, t.lines[i], alone)
 	}
 	return g.solve().hidden
 }
