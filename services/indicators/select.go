@@ -1,7 +1,6 @@
 package indicators
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -362,8 +361,8 @@ func (s *Selector) UnmarshalYAML(node ast.Node) error {
 	return nil
 }
 
-// MarshalJSON writes the expression.
-func (s *Selector) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+// MarshalText writes the expression.
+func (s Selector) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Select says which facts count.
 type Select struct {
