@@ -20,24 +20,15 @@ import (
 // for the order of a pathway is not a matter of dates. The time spent in the stage
 // before it and after it changes, so the next entry is told again, too.
 func (p *Pathway) correct(s *reference.Scheme, number int, act Act) ([]told, error) {
-	at := act.OccurredAt
-	act, f := act.clean()
-	if at.IsZero() {
-		f.add("occurred_at", "required", "say when it happened")
+	if act.OccurredAt.IsZero() {
+		return nil, api.Invalid(api.Field{Path: "occurred_at", Code: "required", Reason: "say when it happened"})
 	}
-	i, err := p.entryNumber(number)
+	i, act, err := p.toPutRight(s, number, act)
 	if err != nil {
 		return nil, err
 	}
-	if len(f) > 0 {
-		return nil, api.Invalid(f...)
-	}
-	e := &p.History[i]
-	if err := p.mayPutRight(s, e, act); err != nil {
-		return nil, err
-	}
+	e, at := &p.History[i], act.OccurredAt
 	before, after := p.neighbours(i)
-	at = act.OccurredAt
 	switch {
 	case at.Equal(e.OccurredAt):
 		return nil, api.Conflict("entry %d has that date already", number)
@@ -65,18 +56,11 @@ func (p *Pathway) correct(s *reference.Scheme, number int, act Act) ([]told, err
 
 // retract takes the last entry back: the pathway stands where it stood before.
 func (p *Pathway) retract(s *reference.Scheme, number int, act Act) ([]told, error) {
-	act, f := act.clean()
-	i, err := p.entryNumber(number)
+	i, act, err := p.toPutRight(s, number, act)
 	if err != nil {
 		return nil, err
 	}
-	if len(f) > 0 {
-		return nil, api.Invalid(f...)
-	}
 	e := &p.History[i]
-	if err := p.mayPutRight(s, e, act); err != nil {
-		return nil, err
-	}
 	before, after := p.neighbours(i)
 	switch {
 	case after >= 0:
@@ -102,15 +86,17 @@ type told struct {
 	event proto.Message
 }
 
-// entryNumber is the place in the history of the entry with a number, from 1.
-func (p *Pathway) entryNumber(number int) (int, error) {
+// toPutRight is the place in the history of the entry with a number, from 1, which
+// the actor may correct or take back; and the act, completed.
+func (p *Pathway) toPutRight(s *reference.Scheme, number int, act Act) (int, Act, error) {
+	act, f := act.clean()
 	if number < 1 || number > len(p.History) {
-		return 0, api.Invalid(api.Field{
-			Path: "entry", Code: "unknown",
-			Reason: fmt.Sprintf("the number of an entry of the history expected, from 1 to %d", len(p.History)),
-		})
+		f.add("entry", "unknown", fmt.Sprintf("the number of an entry of the history expected, from 1 to %d", len(p.History)))
 	}
-	return number - 1, nil
+	if len(f) > 0 {
+		return 0, act, api.Invalid(f...)
+	}
+	return number - 1, act, p.mayPutRight(s, &p.History[number-1], act)
 }
 
 // mayPutRight says whether an entry can be corrected or taken back by the actor.

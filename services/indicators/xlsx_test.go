@@ -177,7 +177,7 @@ func TestSheetNames(t *testing.T) {
 // is held at once stays far below the table.
 func TestLongWorkbook(t *testing.T) {
 	if testing.Short() || racing {
-		t.Skip("some seconds")
+		t.Skip("too long beside the race detector and with -short; runs without")
 	}
 	const n = 250_000
 	rows := make([]Row, n)
