@@ -298,6 +298,9 @@ type Ask struct {
 	// Witness asks for everything that the answer was made from: Shortlist.Seen or
 	// SeenOffers.
 	Witness bool
+	// Known says of a Shortlist.Among that no witness is needed, as the people are
+	// known; nil: they are not. Candidates only.
+	Known func(among string) bool
 }
 
 // Seen is a person whom an answer was made from, as they then were.
@@ -360,16 +363,19 @@ func (x *Index) Candidates(offer string, ask Ask) (*Shortlist, bool) {
 	if ask.Left >= 0 {
 		d.Left = min(d.Left, ask.Left)
 	}
-	q := x.question(&d, ask)
 	before := x.changes.of(d.Accepts)
-	got, seen := x.everywhere(q)
+	among := fmt.Sprint(before, d.Accepts, ask.Scope, d.Open, d.Left > 0, d.Suspended)
+	if ask.Known != nil && ask.Known(among) {
+		ask.Witness = false
+	}
+	got, seen := x.everywhere(x.question(&d, ask))
 	defer got.done()
 	out := &Shortlist{
 		Seq: posted.Seq, Considered: got.considered, Out: map[string]int{}, Details: details(got.details),
 		SeenOffers: []SeenOffer{posted},
 	}
 	if x.changes.of(d.Accepts) == before {
-		out.Among = fmt.Sprint(before, d.Accepts, ask.Scope, d.Open, d.Left > 0, d.Suspended)
+		out.Among = among
 	}
 	out.tally(got.counts[:])
 	if ask.Witness {

@@ -200,11 +200,14 @@ func (s *service) Candidates(ctx context.Context, req CandidatesRequest) (Candid
 	r := &ShortlistRecord{Asked: s.asked(who, req.OfferID, req.Seed, req.K), Basis: s.basis(states)}
 	r.OfferID, r.Left = req.OfferID, max(0, posted.Seats-taken)
 	ask := r.ask(&r.Basis)
-	list, _ := s.index.Candidates(req.OfferID, ask)
-	if kept, known := s.looked.get(list.Among); known {
+	ask.Witness, ask.Known = true, func(among string) bool {
+		kept, known := s.looked.get(among)
 		r.People, r.Looked = kept.name, kept.people
-	} else {
-		ask.Witness = true
+		return known
+	}
+	list, _ := s.index.Candidates(req.OfferID, ask)
+	if list.Among == "" && r.People != "" { // somebody changed meanwhile
+		ask.Known, r.People, r.Looked = nil, "", 0
 		list, _ = s.index.Candidates(req.OfferID, ask)
 	}
 	return keep(ctx, s, r, list, candidatesAnswer(s.look(who)))
