@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -276,6 +277,8 @@ func story(t *testing.T, w world) {
 		t.Fatalf("verify: %s", out)
 	}
 
+	correction(t, w, path.ID, at)
+
 	// Messages: history is not news, so only what is recent was sent.
 	harness.Eventually(t, "messages", func() error {
 		var messages page[struct {
@@ -292,6 +295,82 @@ func story(t *testing.T, w world) {
 		}
 		return nil
 	})
+}
+
+// correction gives the arrival of the only person placed the date before: the
+// figure of either day follows within seconds, and what was known before is still
+// told to who asks for it.
+func correction(t *testing.T, w world, path string, arrived time.Time) {
+	t.Helper()
+	var p struct {
+		History []struct {
+			To string `json:"to"`
+		} `json:"history"`
+	}
+	w.must(t, "officer", "GET", "/api/candidates/pathways/"+path, nil, &p, 200)
+	entry := 0
+	for i, e := range p.History {
+		if e.To == "P16" {
+			entry = i + 1
+		}
+	}
+	tunis, err := time.LoadLocation("Africa/Tunis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// placed gives people placed by day, as known at a moment; zero: now.
+	placed := func(asOf time.Time) (map[string]float64, error) {
+		var answer struct {
+			Rows []struct {
+				Period string   `json:"period"`
+				Value  *float64 `json:"value"`
+			} `json:"rows"`
+		}
+		ask := "/api/indicators/values?code=people_placed&grain=day"
+		if !asOf.IsZero() {
+			ask += "&as_of=" + asOf.Format(time.RFC3339Nano)
+		}
+		if status := w.call(t, "statistician", "GET", ask, nil, &answer); status != http.StatusOK {
+			return nil, fmt.Errorf("status %d", status)
+		}
+		days := map[string]float64{}
+		for _, r := range answer.Rows {
+			if r.Value != nil && *r.Value > 0 {
+				days[r.Period] = *r.Value
+			}
+		}
+		return days, nil
+	}
+	right := arrived.AddDate(0, 0, -1)
+	was, is := map[string]float64{arrived.In(tunis).Format(time.DateOnly): 1}, map[string]float64{right.In(tunis).Format(time.DateOnly): 1}
+	harness.Eventually(t, "the day of arrival as it was told", func() error {
+		if days, err := placed(time.Time{}); err != nil || !maps.Equal(days, was) {
+			return fmt.Errorf("%v, %v; want %v", days, err, was)
+		}
+		return nil
+	})
+	before := time.Now().UTC().Add(-10 * time.Millisecond) // moments are kept to the millisecond
+	w.must(t, "officer", "POST", "/api/candidates/pathways/"+path+"/corrections", map[string]any{"entry": entry, "occurred_at": right}, nil, 200)
+	harness.Eventually(t, "the figures follow the correction", func() error {
+		if days, err := placed(time.Time{}); err != nil || !maps.Equal(days, is) {
+			return fmt.Errorf("%v, %v; want %v", days, err, is)
+		}
+		return nil
+	})
+	if days, err := placed(before); err != nil || !maps.Equal(days, was) {
+		t.Errorf("as known before the correction: %v, %v; want %v", days, err, was)
+	}
+	harness.Eventually(t, "the metrics page follows too", func() error {
+		for series, days := range harness.Metrics(t, w.metrics) {
+			if strings.HasPrefix(series, "masar_kpi_stage_days_by_stage{") && strings.Contains(series, `stage="P15"`) && days != 1 {
+				return fmt.Errorf("%s is %v, want 1 day", series, days)
+			}
+		}
+		return nil
+	})
+	if out, code := w.masar(t, "verify"); code != 0 {
+		t.Errorf("verify after the correction: %s", out)
+	}
 }
 
 // sum adds the samples of a metric, whatever its labels.
