@@ -1,0 +1,3 @@
+// Package dashboards has the Grafana boards (*.json) and the alert rules
+// (alerts/*.yaml) of the platform, and brings them into a Grafana.
+package dashboards

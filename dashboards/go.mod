@@ -1,0 +1,3 @@
+module masar.local/dashboards
+
+go 1.26.0
