@@ -129,6 +129,7 @@ func (c *Client) Consume(ctx context.Context, k Consumer) error {
 	r := &run{c: c, k: k, limit: int64(k.InFlight) * minWeight}
 	r.budget = semaphore.NewWeighted(r.limit)
 	r.progress.init(c.cfg.Now())
+	c.meters.begins(ctx, k)
 	c.mu.Lock()
 	c.runs[r] = struct{}{}
 	c.mu.Unlock()

@@ -181,6 +181,14 @@ func (m *meters) buried(ctx context.Context, msg Message, group string) {
 	m.dead.Add(ctx, 1, m.set(setKey{topic: msg.Topic, group: group}))
 }
 
+// begins tells of no dead letters yet: of a counter that appears with its first
+// event nobody sees that it grew.
+func (m *meters) begins(ctx context.Context, k Consumer) {
+	for _, topic := range k.Topics {
+		m.dead.Add(ctx, 0, m.set(setKey{topic: topic, group: k.Group}))
+	}
+}
+
 // startProcess opens the span of one try, as a child of the span that the
 // message carries, and returns what to do when the try is over.
 func (c *Client) startProcess(ctx context.Context, m Message, group string) (context.Context, func(error)) {

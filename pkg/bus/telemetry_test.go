@@ -78,6 +78,26 @@ func TestMetrics(t *testing.T) {
 	onTopic := attribute.String(telemetry.MessagingDestination, topic)
 	inGroup := attribute.String(telemetry.MessagingGroup, group)
 
+	told := func(name string) bool { // whether the metric is there, with any value
+		var rm metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &rm); err != nil {
+			t.Fatal(err)
+		}
+		for _, sm := range rm.ScopeMetrics {
+			for _, m := range sm.Metrics {
+				if m.Name == name {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	quiet := newTopic(t, c, 1)
+	consume(t, c, bus.Consumer{Group: unique("quiet"), Topics: []string{quiet}, Handle: func(context.Context, bus.Message) error { return nil }})
+	eventually(t, "no dead letters to be told of, as none", func() bool {
+		return told(telemetry.DeadLetters) && sum(t, reader, telemetry.DeadLetters, attribute.String(telemetry.MessagingDestination, quiet)) == 0
+	})
+
 	hold := make(chan struct{})
 	var held atomic.Int64
 	consume(t, c, bus.Consumer{Group: group, Topics: []string{topic}, Attempts: 2, MinBackoff: time.Millisecond, Handle: func(_ context.Context, m bus.Message) error {

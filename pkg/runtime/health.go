@@ -80,7 +80,6 @@ func (r *run) check(ctx context.Context) Report {
 		if err != nil {
 			c.Reason = err.Error()
 		}
-		r.record(ctx, c)
 		mu.Lock()
 		defer mu.Unlock()
 		checks = append(checks, c)

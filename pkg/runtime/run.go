@@ -84,10 +84,11 @@ func Run(ctx context.Context, services []*Service, o Options) error {
 		return errors.New("runtime: Run needs a listener and a verifier of tokens")
 	}
 	r := &run{Options: o, services: services, failed: make(chan error, 1)}
-	var err error
-	if r.gauge, err = o.Meter.Int64Gauge(telemetry.Ready, metric.WithDescription("1 while the check is passed")); err != nil {
+	watch, err := r.watch()
+	if err != nil {
 		return fmt.Errorf("runtime: %w", err)
 	}
+	defer func() { _ = watch.Unregister() }()
 
 	// Work and requests end when we say so, and not with ctx: that is what a
 	// clean stop is.
@@ -131,7 +132,6 @@ func Run(ctx context.Context, services []*Service, o Options) error {
 type run struct {
 	Options
 	services []*Service
-	gauge    metric.Int64Gauge
 	failed   chan error // the first failure
 	started  atomic.Bool
 	stopping atomic.Bool
@@ -372,10 +372,20 @@ func (r *run) consumers() []bus.ConsumerProgress {
 	return all
 }
 
-func (r *run) record(ctx context.Context, c Check) {
-	value := int64(0)
-	if c.OK {
-		value = 1
+// watch gives every check of the readiness as a metric, also when no prober asks.
+func (r *run) watch() (metric.Registration, error) {
+	gauge, err := r.Meter.Int64ObservableGauge(telemetry.Ready, metric.WithDescription("1 while the check is passed"))
+	if err != nil {
+		return nil, err
 	}
-	r.gauge.Record(ctx, value, metric.WithAttributes(attribute.String(telemetry.CheckName, c.Name)))
+	return r.Meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		for _, c := range r.readiness(ctx).Checks {
+			value := int64(0)
+			if c.OK {
+				value = 1
+			}
+			o.ObserveInt64(gauge, value, metric.WithAttributes(attribute.String(telemetry.CheckName, c.Name)))
+		}
+		return nil
+	}, gauge)
 }

@@ -13,11 +13,15 @@ import (
 	"testing"
 	"time"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 	"masar.local/pkg/bus"
 	"masar.local/pkg/docstore"
 	"masar.local/pkg/embedded"
+	"masar.local/pkg/telemetry"
 )
 
 func built(t *testing.T, p Platform, b Builder) *Service {
@@ -168,6 +172,37 @@ func TestAStoreThatIsGoneIsNotReady(t *testing.T) {
 		status, body := get(t, r.url+"/healthz/ready")
 		return status == 503 && strings.Contains(body, `"toy/store","ok":false,"reason":`), body
 	})
+}
+
+// TestReadinessIsAMetric: whoever reads the metrics sees it, although nobody asks
+// the probe.
+func TestReadinessIsAMetric(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	p := platform(t, t.TempDir(), startBroker(t).Addr(), nil)
+	start(t, Options{StopTimeout: 2 * time.Second, Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("test")}, small(p, nil, nil))
+	check := func(want int64) func() (bool, string) {
+		return func() (bool, string) {
+			var rm metricdata.ResourceMetrics
+			if err := reader.Collect(t.Context(), &rm); err != nil {
+				return false, err.Error()
+			}
+			for _, sm := range rm.ScopeMetrics {
+				for _, m := range sm.Metrics {
+					for _, point := range m.Data.(metricdata.Gauge[int64]).DataPoints {
+						if check, _ := point.Attributes.Value(telemetry.CheckName); m.Name == telemetry.Ready && check.AsString() == "toy/store" {
+							return point.Value == want, fmt.Sprint(point.Value)
+						}
+					}
+				}
+			}
+			return false, "no such series"
+		}
+	}
+	until(t, "the store is ready", check(1))
+	if err := p.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the store is gone", check(0))
 }
 
 func TestAnOutboxThatDoesNotDrainIsNotReady(t *testing.T) {
