@@ -1,6 +1,6 @@
 module masar.local/tests
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/segmentio/kafka-go v0.4.51

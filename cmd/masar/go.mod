@@ -1,6 +1,6 @@
 module masar.local/cmd/masar
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/alecthomas/kong v1.17.0

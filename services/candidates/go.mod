@@ -1,6 +1,6 @@
 module masar.local/services/candidates
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/oklog/ulid/v2 v2.1.2

@@ -1,6 +1,6 @@
 module masar.local/services/employers
 
-go 1.26.0
+go 1.26.7
 
 require (
 	golang.org/x/sync v0.24.0

@@ -1,6 +1,6 @@
 module masar.local/services/indicators
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/goccy/go-yaml v1.19.2

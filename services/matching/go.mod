@@ -1,6 +1,6 @@
 module masar.local/services/matching
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/RoaringBitmap/roaring/v2 v2.30.0

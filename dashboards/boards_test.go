@@ -1,0 +1,155 @@
+package dashboards
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// board is what the rules below look at; what else a board says is Grafana's.
+type board struct {
+	UID, Title, Description string
+	Tags                    []string
+	Editable                *bool
+	Timezone                string
+	Templating              struct {
+		List []struct {
+			Name, Type, Label, Definition string
+			Datasource                    *source
+		}
+	}
+	Panels []panel
+}
+
+type panel struct {
+	ID                       int
+	Type, Title, Description string
+	Datasource               *source
+	GridPos                  struct{ H, W, X, Y int }
+	Targets                  []struct {
+		RefID, Expr, LegendFormat, Format string
+		Datasource                        *source
+	}
+	FieldConfig struct {
+		Defaults struct{ Unit string }
+	}
+}
+
+type source struct{ Type, UID string }
+
+func boards(t *testing.T) map[string]board {
+	t.Helper()
+	names, err := fs.Glob(Boards, "*.json")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no boards: %v", err)
+	}
+	all := map[string]board{}
+	for _, name := range names {
+		data, err := Boards.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b board
+		if err := json.Unmarshal(data, &b); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		all[name] = b
+	}
+	return all
+}
+
+// inRange are Grafana's own variables, with a value that the parser takes.
+var inRange = strings.NewReplacer("$__range", "1d", "$__rate_interval", "5m", "$__interval", "1m")
+
+// extrapolates are the functions that must not be used on figures: they extrapolate,
+// and take a correction for a reset of a counter (DESIGN 4.9).
+var extrapolates = regexp.MustCompile(`\b(rate|irate|increase|delta|idelta|deriv)\s*\(`)
+
+// TestBoards: every rule that a board must keep so that its reader understands it
+// and no other installation has to change it.
+func TestBoards(t *testing.T) {
+	uids := map[string]string{}
+	parse := parser.NewParser(parser.Options{})
+	for name, b := range boards(t) {
+		fail := func(format string, args ...any) {
+			t.Helper()
+			t.Errorf(name+": "+format, args...)
+		}
+		if want := "masar-" + strings.TrimSuffix(name, ".json"); b.UID != want {
+			fail("the uid is %q, want %q", b.UID, want)
+		}
+		if other, taken := uids[b.UID]; taken {
+			fail("the uid is that of %s too", other)
+		}
+		uids[b.UID] = name
+		if b.Editable == nil || *b.Editable {
+			fail("it can be edited in Grafana")
+		}
+		if b.Title == "" || b.Description == "" || b.Timezone == "" || !slices.Contains(b.Tags, "masar") {
+			fail("no title, description, time zone or the tag masar")
+		}
+		sources := map[string]bool{}
+		for _, v := range b.Templating.List {
+			if v.Label == "" {
+				fail("the variable %s has no label", v.Name)
+			}
+			if v.Type == "datasource" {
+				sources["${"+v.Name+"}"] = true
+			}
+			if v.Type == "query" && (v.Datasource == nil || !sources[v.Datasource.UID]) {
+				fail("the variable %s asks no data source of a variable before it", v.Name)
+			}
+		}
+		ids := map[int]bool{}
+		for i, p := range b.Panels {
+			at := fmt.Sprintf("panel %d %q", p.ID, p.Title)
+			if p.ID == 0 || ids[p.ID] {
+				fail("%s: no id of its own", at)
+			}
+			ids[p.ID] = true
+			if p.Title == "" {
+				fail("%s: no title", at)
+			}
+			if g := p.GridPos; g.X < 0 || g.W < 1 || g.H < 1 || g.X+g.W > 24 {
+				fail("%s is outside the grid", at)
+			}
+			for _, o := range b.Panels[:i] {
+				if a, c := p.GridPos, o.GridPos; a.X < c.X+c.W && c.X < a.X+a.W && a.Y < c.Y+c.H && c.Y < a.Y+a.H {
+					fail("%s covers panel %d", at, o.ID)
+				}
+			}
+			if p.Type == "row" || p.Type == "text" {
+				continue
+			}
+			if len(p.Description) < 20 {
+				fail("%s: no description", at)
+			}
+			if p.FieldConfig.Defaults.Unit == "" {
+				fail("%s: no unit", at)
+			}
+			if len(p.Targets) == 0 {
+				fail("%s asks nothing", at)
+			}
+			for _, q := range p.Targets {
+				if q.Datasource == nil || !sources[q.Datasource.UID] {
+					fail("%s %s: its data source is not a variable", at, q.RefID)
+				}
+				if strings.Contains(q.Expr, `job="`) || strings.Contains(q.Expr, `instance="`) {
+					fail("%s %s: names a job or an instance: %s", at, q.RefID, q.Expr)
+				}
+				if strings.Contains(q.Expr, "masar_kpi_") && extrapolates.MatchString(q.Expr) {
+					fail("%s %s: extrapolates figures: %s", at, q.RefID, q.Expr)
+				}
+				if _, err := parse.ParseExpr(inRange.Replace(q.Expr)); err != nil {
+					fail("%s %s: %v: %s", at, q.RefID, err, q.Expr)
+				}
+			}
+		}
+	}
+}
