@@ -555,6 +555,13 @@ func (x *disclosure) hides(g Grain, p period) (cellSet, error) {
 	return x.level(n)
 }
 
+// hiddenIn gives what is hidden in the period of a review.
+func (x *disclosure) hiddenIn(p ReviewPeriod) (cellSet, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.hides(p.Grain, period{label: p.Label})
+}
+
 // disclosures keeps what was decided as long as the facts, the day and the
 // definitions are the same.
 type disclosures struct {

@@ -333,129 +333,39 @@ func (s *service) photograph(ctx context.Context, r *Review, period ReviewPeriod
 
 // reviewCells are the figures of one indicator in the period, the total first,
 // then every declared cut; asOf is zero for everything that the view holds.
-// Which cells are hidden is decided for who may see no facts.
+// Which cells are hidden is decided for who may see no facts, as it is of the live
+// figures (disclosure.go); of a moment in the past nothing is: no reader sees it.
 func (s *service) reviewCells(ctx context.Context, view *view, d *Definition, period ReviewPeriod, asOf time.Time) ([]FrozenCell, error) {
-	least := 0
-	if d.About == AboutPeople && s.smallCell > 1 {
-		least = s.smallCell
-	}
-	cuts, total := reviewCuts(d), 0
-	tables := make([][]Cell, len(cuts))
-	for i, by := range cuts {
+	var out []FrozenCell
+	for _, by := range reviewCuts(d) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		cells, err := view.Cells(d, period.query(by, asOf))
+		query := period.query(by, asOf)
+		cells, err := view.Cells(d, query)
 		if err != nil {
 			return nil, err
 		}
-		if total += len(cells); total > mostCells {
+		hidden := make([]bool, len(cells))
+		if d.About == AboutPeople && s.smallCell > 1 && asOf.IsZero() {
+			spans, err := view.periods(d, query)
+			if err != nil {
+				return nil, err
+			}
+			if cells, hidden, err = s.disclose(view, d, nil).cover(by, period.Grain, period.Label, spans, cells); err != nil {
+				return nil, err
+			}
+		}
+		if len(out)+len(cells) > mostCells {
 			return nil, fmt.Errorf("indicator %s has more than %d figures in %s: declare fewer cuts", d.Code, mostCells, period.Label)
 		}
-		tables[i] = cells
-	}
-	hidden := suppressTogether(cuts, tables, least)
-	out := make([]FrozenCell, 0, total)
-	for i, by := range cuts {
-		for n, c := range tables[i] {
+		for i, c := range cells {
 			f := frozen(d, by, c)
-			f.Hidden = hidden[i][n]
+			f.Hidden = hidden[i]
 			out = append(out, f)
 		}
 	}
 	return out, nil
-}
-
-// suppressTogether says which cells of tables that are shown side by side are
-// hidden. Each table is protected by Suppress; and between a coarse table and a
-// finer one, until nothing is added:
-//
-//   - what the coarse one hides must not be the sum of cells that the finer one
-//     shows: one of them is hidden too;
-//   - the only hidden cell among those that a shown coarse cell is the sum of can
-//     be worked out: another one is hidden, or, where there is none, the coarse cell.
-//
-// The total is shown.
-func suppressTogether(cuts [][]string, tables [][]Cell, least int) [][]bool {
-	hidden := make([][]bool, len(cuts))
-	protected := make([][]Cell, len(cuts)) // as in tables, but what must be hidden stands for nobody
-	for i := range cuts {
-		protected[i] = slices.Clone(tables[i])
-		hidden[i] = make([]bool, len(tables[i]))
-		if len(cuts[i]) > 0 {
-			hidden[i] = Suppress(tables[i], least)
-		}
-	}
-	if least <= 1 {
-		return hidden
-	}
-	hide := func(table, cell int) { protected[table][cell].People = 0 }
-	again := func(table int) {
-		for n, h := range Suppress(protected[table], least) {
-			hidden[table][n] = hidden[table][n] || h
-		}
-	}
-	for changed := true; changed; {
-		changed = false
-		for a, coarse := range cuts {
-			for b, fine := range cuts {
-				place := within(coarse, fine)
-				if len(coarse) == 0 || len(coarse) >= len(fine) || place == nil {
-					continue
-				}
-				parts := make(map[string][]int, len(tables[a]))
-				for m, part := range tables[b] {
-					key := ""
-					for _, at := range place {
-						key += part.Codes[at] + "\x00"
-					}
-					parts[key] = append(parts[key], m)
-				}
-				inA, inB := false, false
-				for n, c := range tables[a] {
-					smallest, unseen := -1, 0
-					for _, m := range parts[strings.Join(c.Codes, "\x00")+"\x00"] {
-						switch {
-						case hidden[b][m]:
-							unseen++
-						case smallest < 0 || tables[b][m].People < tables[b][smallest].People:
-							smallest = m
-						}
-					}
-					switch {
-					case hidden[a][n] && unseen == 0 && smallest >= 0, !hidden[a][n] && unseen == 1 && smallest >= 0:
-						hide(b, smallest)
-						inB = true
-					case !hidden[a][n] && unseen == 1:
-						hide(a, n)
-						inA = true
-					}
-				}
-				if inA {
-					again(a)
-				}
-				if inB {
-					again(b)
-				}
-				changed = changed || inA || inB
-			}
-		}
-	}
-	return hidden
-}
-
-// within is where the dimensions of a coarse cut are in a finer one; nil when one
-// of them is not.
-func within(coarse, fine []string) []int {
-	place := make([]int, 0, len(coarse))
-	for _, name := range coarse {
-		i := slices.Index(fine, name)
-		if i < 0 {
-			return nil
-		}
-		place = append(place, i)
-	}
-	return place
 }
 
 // reviewCuts are the declared cuts of an indicator: none, which is the total, each
@@ -475,10 +385,12 @@ func reviewCuts(d *Definition) [][]string {
 
 func frozen(d *Definition, by []string, c Cell) FrozenCell {
 	f := FrozenCell{By: by, Codes: append([]string{}, c.Codes...), Value: &c.Value, Count: &c.N, People: &c.People}
-	if d.Measure == MedianDays {
+	switch {
+	case c.N == 0 && len(by) > 0 && (d.Measure == MedianDays || d.Measure == Ratio): // hidden, and nobody is in it
+		f.Value = nil
+	case d.Measure == MedianDays:
 		f.P90 = &c.P90
-	}
-	if d.Measure == Ratio {
+	case d.Measure == Ratio:
 		f.Numerator, f.Denominator = &c.Numerator, &c.Denominator
 	}
 	return f
@@ -519,6 +431,9 @@ func (s *service) Review(ctx context.Context, q ReviewQuery) (FrozenReview, erro
 	for i := range figures {
 		f := &figures[i]
 		f.Cells = slices.DeleteFunc(f.Cells, func(c FrozenCell) bool { return !visible(p, f.dimensions, c.By, c.Codes) })
+		if err := s.hideInScope(p, r.period(), f); err != nil {
+			return FrozenReview{}, err
+		}
 		for n := range f.Cells {
 			f.Cells[n] = f.Cells[n].shown(p.Can(access.IndicatorsFacts))
 		}
@@ -540,6 +455,29 @@ func visible(p access.Principal, dimensions, by, codes []string) bool {
 		}
 	}
 	return true
+}
+
+// hideInScope hides what the live figures of a principal's scope hide as well: they
+// are another family of tables, decided for themselves, and what one of the two
+// shows must not tell what the other hides.
+func (s *service) hideInScope(p access.Principal, period ReviewPeriod, f *FrozenIndicator) error {
+	d, ok := s.defs.Get(f.Code)
+	if !ok || s.least(p, d) == 0 || len(scope(p, d)) == 0 {
+		return nil
+	}
+	hidden, err := s.disclose(s.columns.View(), d, scope(p, d)).hiddenIn(period)
+	if err != nil {
+		return err
+	}
+	for i, c := range f.Cells {
+		cut := slices.Sorted(slices.Values(c.By))
+		codes := make([]string, len(cut))
+		for n, name := range c.By {
+			codes[slices.Index(cut, name)] = c.Codes[n]
+		}
+		f.Cells[i].Hidden = c.Hidden || hidden[keyOf(cut, codes)]
+	}
+	return nil
 }
 
 // shown is the cell as a reader sees it.

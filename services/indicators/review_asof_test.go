@@ -49,19 +49,19 @@ func TestDifferencesOfAFrozenQuarter(t *testing.T) {
 		return out
 	}
 	q := DifferencesQuery{ID: first.ID, Code: []string{"people_followed"}}
-	// TN-71 was hidden with 4 people, and TN-12 so that it could not be worked out;
-	// now neither would be.
-	wantLines(t, "to a manager", byPlace(compare(t, s, manager, q)), "total 57 > 61 (facts)", "TN-11 29 > 30 (facts)")
+	// TN-71 was hidden with 4 people, and TN-12 and TN-11 so that it could not be worked
+	// out, from other cuts and months either; the live figures hide the same.
+	wantLines(t, "to a manager", byPlace(compare(t, s, manager, q)), "total 57 > 61 (facts)")
 	wantLines(t, "to a statistician", byPlace(compare(t, s, statistician, q)), "total 57 > 61 (facts)", "TN-11 29 > 30 (facts)", "TN-71 4 > 7 (facts)")
 	q.All = true
-	wantLines(t, "everything to a manager", byPlace(compare(t, s, manager, q)), "total 57 > 61 (facts)", "TN-11 29 > 30 (facts)", "TN-12 hidden", "TN-71 hidden")
+	wantLines(t, "everything to a manager", byPlace(compare(t, s, manager, q)), "total 57 > 61 (facts)", "TN-11 hidden", "TN-12 hidden", "TN-71 hidden")
 	q.All = false
 
 	// One of the first quarter had been recorded before the freeze, and arrives now.
 	slow := newStory(t)
 	slow.opened("2026-02-02 10:00", "p-slow", "agri", person{"slow", "M", "TN-11"})
 	fold(t, s, slow.events...)
-	wantLines(t, "with one that was slow", byPlace(compare(t, s, manager, q)), "total 57 > 62 (facts, late_arrival)", "TN-11 29 > 31 (facts, late_arrival)")
+	wantLines(t, "with one that was slow", byPlace(compare(t, s, manager, q)), "total 57 > 62 (facts, late_arrival)")
 
 	// Another review of the same quarter, and what lies between the two.
 	second, err := s.Freeze(bg(t, manager), FreezeRequest{Period: "2026-Q1"})
@@ -73,7 +73,7 @@ func TestDifferencesOfAFrozenQuarter(t *testing.T) {
 	if d.Against == nil || d.Against.Hash != second.Hash {
 		t.Errorf("against %+v", d.Against)
 	}
-	wantLines(t, "two reviews", byPlace(d), "total 57 > 62 (facts, late_arrival)", "TN-11 29 > 31 (facts, late_arrival)")
+	wantLines(t, "two reviews", byPlace(d), "total 57 > 62 (facts, late_arrival)")
 	if d := compare(t, s, manager, DifferencesQuery{ID: second.ID}); d.Different != 0 {
 		t.Errorf("the second review against now: %+v", d)
 	}

@@ -191,6 +191,12 @@ func (s *service) Differences(ctx context.Context, q DifferencesQuery) (ReviewDi
 				return ReviewDifferences{}, err
 			}
 		}
+		if err := s.hideInScope(p, c.period, &f); err != nil {
+			return ReviewDifferences{}, err
+		}
+		if err := s.hideInScope(p, c.period, &against); err != nil {
+			return ReviewDifferences{}, err
+		}
 		one, err := c.compare(ctx, newSide(f, f.Version > 0), newSide(against, there))
 		if err != nil {
 			return ReviewDifferences{}, err

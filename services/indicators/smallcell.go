@@ -18,7 +18,7 @@ const DefaultSmallCell = 5
 // at least so many people together. A line is what is added up to a total: the
 // cells of one period that differ in one dimension only.
 //
-// It protects one table, as the tables of previews and reviews. Figures that can be
+// It protects one table, as those of previews. Figures that can be
 // asked for in many cuts and periods are decided together: see disclosure.go.
 func Suppress(cells []Cell, least int) []bool {
 	hidden := make([]bool, len(cells))
