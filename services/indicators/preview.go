@@ -98,7 +98,18 @@ func (s *service) Preview(ctx context.Context, r PreviewRequest) (Preview, error
 		out.OldVersion, out.Changed = old.Version, old.hash() != d.hash()
 		out.RaiseVersion = out.Changed && d.Version <= old.Version
 	}
-	c := previewing{service: s, old: old, new: d, least: out.SmallCell, query: Query{
+	asked := ValuesQuery{Grain: r.Grain, By: r.By, From: r.From, To: r.To}
+	if out.SmallCell > 0 && len(r.By)+len(out.Scope) > 0 { // what cannot be asked cannot be previewed either
+		for _, one := range []*Definition{d, old} {
+			if one == nil {
+				continue
+			}
+			if err := askable(one, asked, s.columns.View().season); err != nil {
+				return Preview{}, err
+			}
+		}
+	}
+	c := previewing{service: s, asked: asked, old: old, new: d, least: out.SmallCell, query: Query{
 		Grain: r.Grain, By: r.By, From: r.From.String(), To: r.To.String(), Today: s.today(), Only: out.Scope,
 	}}
 	if err := c.prepare(); err != nil {
@@ -174,6 +185,7 @@ type previewing struct {
 	view     *view
 	old, new *Definition // old is nil for a new code
 	query    Query
+	asked    ValuesQuery
 	least    int
 	// Facts that only the new definition looks at, only the old one, and both; nil
 	// where there can be none.
@@ -268,19 +280,24 @@ func (c *previewing) facts() (kept, entering, leaving *int) {
 	return &counts[0].N, &counts[1].N, &counts[2].N
 }
 
+// only is the scope of the query, as far as a definition can be cut by it.
+func (c *previewing) only(d *Definition) map[string][]string {
+	only := map[string][]string{}
+	for name, codes := range c.query.Only {
+		if slices.Contains(d.Dimensions, name) {
+			only[name] = codes
+		}
+	}
+	return only
+}
+
 // cells are those of one definition, nil when it cannot be cut so.
 func (c *previewing) cells(d *Definition, by []string) (map[string]Cell, []Cell, error) {
 	if d == nil || slices.ContainsFunc(by, func(name string) bool { return !slices.Contains(d.Dimensions, name) }) {
 		return nil, nil, nil
 	}
 	q := c.query
-	q.By = by
-	q.Only = map[string][]string{}
-	for name, codes := range c.query.Only {
-		if slices.Contains(d.Dimensions, name) {
-			q.Only[name] = codes
-		}
-	}
+	q.By, q.Only = by, c.only(d)
 	cells, err := c.view.Cells(d, q)
 	if err != nil {
 		return nil, nil, err
@@ -324,6 +341,23 @@ func (c *previewing) rows(by []string) ([]PreviewRow, error) {
 	}
 	for i, hide := range Suppress(current, c.least) {
 		hiddenNew[cellKey(current[i].Period, current[i].Codes)] = hide && current[i].People > 0
+	}
+	// What the live figures hide of the old one, which the new one may be the same as.
+	if c.old != nil && leastOld > 0 && old != nil {
+		spans, err := c.view.periods(c.old, c.query)
+		if err != nil {
+			return nil, err
+		}
+		grain, label, _ := rangeOf(c.asked, c.view.season)
+		covered, hidden, err := c.service.disclose(c.view, c.old, c.only(c.old)).cover(by, grain, label, spans, old)
+		if err != nil {
+			return nil, err
+		}
+		for i, cell := range covered {
+			if key := cellKey(cell.Period, cell.Codes); hidden[i] {
+				hiddenOld[key], hiddenNew[key] = true, true
+			}
+		}
 	}
 	var places []Cell
 	seen := map[string]bool{}

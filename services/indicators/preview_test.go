@@ -186,6 +186,8 @@ func TestPreviewRefuses(t *testing.T) {
 		"around its scope":    {tunisian, map[string]any{"definition": strings.Replace(oneDefinition, "dimensions: [scheme]", "dimensions: [scheme, governorate]\nfrom: {governorate: scheme}", 1)}, http.StatusForbidden, "governorate"},
 		"within its scope":    {tunisian, map[string]any{"definition": strings.Replace(oneDefinition, "dimensions: [scheme]", "dimensions: [scheme, governorate]", 1)}, http.StatusOK, `"scope":{"governorate":["TN-71"]}`},
 		"a scope of few":      {tunisian, map[string]any{"definition": embeddedText(t, "people_followed"), "grain": "all"}, http.StatusOK, `"new":null`},
+		"days of few":         {as(access.Manager), map[string]any{"definition": embeddedText(t, "people_followed"), "grain": "day", "by": []string{"sex"}}, http.StatusUnprocessableEntity, "by month or longer"},
+		"half a month":        {as(access.Manager), map[string]any{"definition": embeddedText(t, "people_followed"), "by": []string{"sex"}, "from": "2026-01-10"}, http.StatusUnprocessableEntity, "whole periods"},
 		"an unlimited scheme": {access.Principal{Subject: "t", Role: access.Manager, Schemes: []string{"agri"}}, map[string]any{"definition": embeddedText(t, "decisions")}, http.StatusForbidden, "scheme"},
 	} {
 		status, _, body := preview(r, test.who, test.req)
