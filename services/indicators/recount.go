@@ -189,15 +189,15 @@ func (e evidence) recount(q Query) []Cell {
 
 // divide makes the cells of a ratio: none where there is nothing to divide by.
 func divide(above, below []Cell) (cells []Cell) {
+	numerators := make(map[string]float64, len(above))
+	for _, c := range above {
+		numerators[cellKey(c.Period, c.Codes)] = c.Value
+	}
 	for _, c := range below {
 		if c.Denominator = c.Value; c.Denominator == 0 {
 			continue
 		}
-		for _, n := range above {
-			if n.Period == c.Period && slices.Equal(n.Codes, c.Codes) {
-				c.Numerator = n.Value
-			}
-		}
+		c.Numerator = numerators[cellKey(c.Period, c.Codes)]
 		c.Value = c.Numerator / c.Denominator
 		cells = append(cells, c)
 	}
