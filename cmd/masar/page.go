@@ -9,6 +9,8 @@ import (
 	"html/template"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -107,6 +109,29 @@ func (p *page) services(ctx context.Context) []pageService {
 		out = append(out, s)
 	}
 	return out
+}
+
+// asked forwards questions to a service of this platform, below a path of it, with
+// a token of its own.
+func asked(base, path string, tokens access.TokenSource) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		target, err := url.Parse(base)
+		if err != nil {
+			api.WriteProblem(r.Context(), w, err)
+			return
+		}
+		token, err := tokens.Token(r.Context())
+		if err != nil {
+			api.WriteProblem(r.Context(), w, err)
+			return
+		}
+		proxy := &httputil.ReverseProxy{Rewrite: func(to *httputil.ProxyRequest) {
+			to.Out.URL.Path, to.Out.URL.RawPath = path+to.In.URL.Path, ""
+			to.SetURL(target)
+			to.Out.Header.Set("Authorization", "Bearer "+token)
+		}}
+		proxy.ServeHTTP(w, r)
+	})
 }
 
 // local lets a request through when a browser or a scraper on this machine makes

@@ -11,8 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
+	"masar.local/dashboards"
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 	"masar.local/pkg/bus"
@@ -137,6 +139,24 @@ func (c upCmd) run(ctx context.Context, started func()) (err error) {
 	if err != nil {
 		return err
 	}
+	past, err := openHistory(filepath.Join(data, "metrics"), tel.MetricsHandler(), listener.Addr().String(), tel.Log)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, past.db.Close)
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { past.run(watching) })
+	defer watch.Wait()
+	defer stop()
+	boards, err := dashboards.Page(map[string]http.Handler{
+		"masar-kpi":     asked(running.URL, "/api/indicators/prometheus", issuer.Source(access.Principal{Subject: "boards", Role: access.Manager}, time.Hour)),
+		"masar-metrics": past,
+	})
+	if err != nil {
+		return err
+	}
+	boards = local(verifier, access.PlatformRead, boards)
 	wellKnown := issuer.Handler()
 	defer os.Remove(instanceFile(data))
 	return runtime.Run(ctx, built, runtime.Options{
@@ -144,6 +164,8 @@ func (c upCmd) run(ctx context.Context, started func()) (err error) {
 		Metrics: local(verifier, access.PlatformRead, tel.MetricsHandler()),
 		Extra: map[string]http.Handler{
 			"GET /{$}":           local(verifier, access.PlatformRead, front),
+			"GET /boards":        boards,
+			"GET /boards/":       boards,
 			"GET /.well-known/":  wellKnown,
 			"HEAD /.well-known/": wellKnown,
 		},
@@ -175,7 +197,7 @@ func reachable(a net.Addr) string {
 func banner(i instance, data string) string {
 	return fmt.Sprintf(`Masar runs. Ctrl-C stops it; everything stays in %[3]s.
 
-  page      %[1]s/
+  page      %[1]s/          boards    %[1]s/boards
   services  %[1]s/api/{%[4]s}/
   health    %[1]s/healthz/ready    metrics  %[1]s/metrics
   Kafka     %[2]s

@@ -1,12 +1,15 @@
 package indicators
 
 import (
+	"net/http"
+
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
+	"masar.local/services/indicators/promapi"
 )
 
 // mount adds the service's routes, each with the permission that it needs.
-func mount(r *api.Router, e Endpoints) {
+func mount(r *api.Router, e Endpoints, kpi http.Handler) {
 	api.Handle(r, "GET /api/indicators/indicators", access.IndicatorsRead, e.Indicators, api.Answers[Catalogue]())
 	api.Handle(r, "GET /api/indicators/values", access.IndicatorsRead, e.Values, api.Answers[Series](typeCSV, typeXLSX, typeSDMXCSV, typeSDMXData))
 	api.Handle(r, "GET /api/indicators/geo", access.IndicatorsRead, e.Geo, api.Produces(typeGeoJSON, typeJSON))
@@ -21,4 +24,12 @@ func mount(r *api.Router, e Endpoints) {
 	api.Handle(r, "GET /api/indicators/verify", access.IndicatorsFacts, e.Verify, api.Produces("application/json"))
 	mountReviews(r, e.reviewEndpoints)
 	mountShortage(r, e.Shortage)
+	for _, route := range promapi.Routes {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			api.HandleHTTP(r, method+" "+prometheusPath+route, access.IndicatorsRead, http.StripPrefix(prometheusPath, kpi))
+		}
+	}
 }
+
+// prometheusPath is where the KPI query API is: the address of the data source.
+const prometheusPath = "/api/indicators/prometheus"

@@ -88,7 +88,7 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	}
 	endpoints := NewEndpoints(s)
 	router := p.Router()
-	mount(router, endpoints)
+	mount(router, endpoints, s.prometheusAPI())
 
 	out := &runtime.Service{
 		Name:   "indicators",

@@ -1,0 +1,493 @@
+package indicators
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"masar.local/pkg/access"
+	"masar.local/services/indicators/promapi"
+)
+
+// The figures as Prometheus' series (DESIGN 4.9), so that Grafana's built-in data
+// source draws years of them with late and corrected facts in their right month.
+//
+// The name is that of the metric of the cut (gaugeName), then what it is:
+//
+//	_total       since the start, up to the end of the day
+//	_per_day     of the day
+//	_per_month   of the month, on its first day
+//	(nothing)    a stock, at the end of the day
+//	_target      the value to be reached
+//
+// A ratio has its parts too (..._numerator_total ...), a median its 90th percentile
+// and its number of stays (..._p90_per_month, ..._count_per_month). A sample stands
+// at the first instant of its day in Africa/Tunis and holds for that day: the
+// engine looks back 24 hours.
+//
+// Figures that add up have a _total for every day. What counts persons or employers
+// once, ratios and medians have one for the end of every month and for today. Who
+// may not see small cells gets what `values` gives: no cuts by day, a cut's _total
+// and stock at the ends of months and today, and no sample where a cell is hidden.
+
+// lookback is the engine's: a sample holds for its day.
+const lookback = 24 * time.Hour
+
+// kpiName is one name of the KPI endpoint: a figure of a cut.
+type kpiName struct {
+	name    string
+	d       *Definition
+	by      []string
+	kind    kpiKind
+	variant string // "", "numerator", "denominator", "p90", "count"
+}
+
+type kpiKind int
+
+const (
+	ofTotal kpiKind = iota
+	ofDay
+	ofMonth
+	ofStock
+	ofTarget
+)
+
+// kpiNames are all names that the definitions offer, in no order.
+func kpiNames(defs Definitions) []kpiName {
+	var all []kpiName
+	for _, d := range defs {
+		cuts := [][]string{nil}
+		for _, name := range d.Dimensions {
+			cuts = append(cuts, []string{name})
+		}
+		cuts = append(cuts, d.Cuts...)
+		for _, by := range cuts {
+			base := strings.ReplaceAll(gaugeName(d, by), ".", "_")
+			add := func(variant, suffix string, k kpiKind) {
+				name := base
+				if variant != "" {
+					name += "_" + variant
+				}
+				all = append(all, kpiName{name + suffix, d, by, k, variant})
+			}
+			if d.Measure == Stock {
+				add("", "", ofStock)
+				continue
+			}
+			variants := []string{""}
+			switch d.Measure {
+			case Ratio:
+				variants = []string{"", "numerator", "denominator"}
+			case MedianDays:
+				variants = []string{"", "p90", "count"}
+			}
+			for _, v := range variants {
+				add(v, "_total", ofTotal)
+				add(v, "_per_month", ofMonth)
+			}
+			if d.Measure != Ratio && d.Measure != MedianDays {
+				add("", "_per_day", ofDay)
+			}
+		}
+		if d.Target != nil {
+			all = append(all, kpiName{name: strings.ReplaceAll(gaugeName(d, nil), ".", "_") + "_target", d: d, kind: ofTarget})
+		}
+	}
+	return all
+}
+
+// prometheusAPI answers Prometheus' query API over the figures.
+func (s *service) prometheusAPI() http.Handler {
+	known := kpiNames(s.defs)
+	return (&promapi.API{
+		Engine: promapi.NewEngine(lookback),
+		Now:    s.now,
+		Source: func(r *http.Request) (storage.Queryable, error) {
+			if err := s.loading(); err != nil {
+				return nil, err
+			}
+			asOf := r.FormValue("as_of")
+			if _, err := readAsOf(asOf); err != nil {
+				return nil, err
+			}
+			return storage.QueryableFunc(func(from, to int64) (storage.Querier, error) {
+				return &kpiQuerier{s, known, access.From(r.Context()), asOf, from, to}, nil
+			}), nil
+		},
+		Metadata: func(*http.Request) map[string][]promapi.Metadata {
+			all := map[string][]promapi.Metadata{}
+			for _, f := range known {
+				all[f.name] = []promapi.Metadata{{Type: "gauge", Help: f.d.LabelFR + " · " + f.d.LabelAR, Unit: f.d.Unit}}
+			}
+			return all
+		},
+	}).Handler()
+}
+
+// kpiQuerier reads the figures as one principal may see them, from one day to another.
+type kpiQuerier struct {
+	s         *service
+	known     []kpiName
+	principal access.Principal
+	asOf      string
+	from, to  int64
+}
+
+// mostNames bounds what one selector may read: a pattern that fits every name
+// would count everything there is.
+const mostNames = 100
+
+func (q *kpiQuerier) read(ctx context.Context, matchers []*labels.Matcher) ([]*storage.SeriesEntry, error) {
+	ctx = access.With(ctx, q.principal)
+	var found []*storage.SeriesEntry
+	read := 0
+	for _, f := range q.known {
+		fits := true
+		for _, m := range matchers {
+			// Of a label that a name does not have, the value is "".
+			if m.Name == labels.MetricName && !m.Matches(f.name) || m.Name != labels.MetricName && !slices.Contains(f.by, m.Name) && !m.Matches("") {
+				fits = false
+			}
+		}
+		if !fits {
+			continue
+		}
+		if read++; read > mostNames {
+			return nil, fmt.Errorf("the selector fits more than %d metrics: name the metric", mostNames)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		series, err := q.figures(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range series {
+			if len(one.points) > 0 && !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(one.labels.Get(m.Name)) }) {
+				found = append(found, one.entry())
+			}
+		}
+	}
+	return found, nil
+}
+
+// figures are the series of a name, with the samples between from and to. What the
+// principal may not ask is not there.
+func (q *kpiQuerier) figures(ctx context.Context, f kpiName) ([]*kpiSeries, error) {
+	list := newKPIList(f, q.from, q.to)
+	today := q.today()
+	guarded := q.s.guarded(q.principal, f.d, f.by)
+	switch {
+	case f.kind == ofTarget:
+		for day := max(q.from, dayStarts()[0]); day <= min(q.to, today); {
+			start, _ := dayStart(localDay(day), 0)
+			list.add(nil, start.UnixMilli(), f.d.Target.Value)
+			next, _ := dayStart(localDay(day), 1)
+			day = next.UnixMilli()
+		}
+		return list.all, nil
+	case !guarded && (f.kind == ofDay || f.kind == ofStock || f.kind == ofTotal && f.d.addsUp()):
+		err := q.daily(f, list, today)
+		return list.all, err
+	case f.kind == ofDay, guarded && q.asOf != "":
+		return nil, nil
+	case f.kind == ofMonth:
+		err := q.rows(ctx, f, list, ValuesQuery{Grain: Month}, func(month string) int64 { return monthStart(month, 0) })
+		return list.all, err
+	case f.kind == ofStock:
+		err := q.rows(ctx, f, list, ValuesQuery{Grain: Month}, func(month string) int64 {
+			return min(today, dayBefore(monthStart(month, 1)))
+		})
+		return list.all, err
+	}
+	// Up to the end of each month, and today.
+	spans, err := q.s.columns.View().periods(f.d, Query{Grain: All, Today: localDay(today)})
+	if err != nil || len(spans) == 0 {
+		return nil, err
+	}
+	for month := monthStart(localDay(max(q.from, spans[0].start))[:7], 0); month <= min(q.to, today); month = monthStart(localDay(month)[:7], 1) {
+		end := dayBefore(monthStart(localDay(month)[:7], 1))
+		ask := ValuesQuery{Grain: All}
+		if end < today {
+			ask.To = localDate(end)
+		} else {
+			end = today
+		}
+		if end < q.from || end > q.to {
+			continue
+		}
+		if err := q.rows(ctx, f, list, ask, func(string) int64 { return end }); err != nil {
+			return nil, err
+		}
+	}
+	return list.all, nil
+}
+
+// today is the first instant of the last day that there can be figures of.
+func (q *kpiQuerier) today() int64 {
+	day := q.s.today()
+	if at, _ := readAsOf(q.asOf); !at.IsZero() {
+		day = min(day, localDay(at.UnixMilli()))
+	}
+	start, _ := dayStart(day, 0)
+	return start.UnixMilli()
+}
+
+// rows adds the figures of `values`; place is where those of a period stand.
+func (q *kpiQuerier) rows(ctx context.Context, f kpiName, list *kpiList, ask ValuesQuery, place func(period string) int64) error {
+	ask.Code, ask.By, ask.AsOf = f.d.Code, f.by, q.asOf
+	series, err := q.s.Values(ctx, ask)
+	if err != nil {
+		return err
+	}
+	for _, r := range series.Rows {
+		value := r.Value
+		switch f.variant {
+		case "numerator":
+			value = r.Numerator
+		case "denominator":
+			value = r.Denominator
+		case "p90":
+			value = r.P90
+		case "count":
+			value = nil
+			if r.Count != nil {
+				n := float64(*r.Count)
+				value = &n
+			}
+		}
+		if value == nil || r.Suppressed {
+			continue
+		}
+		codes := make([]string, len(f.by))
+		for i, name := range f.by {
+			codes[i] = r.Dimensions[name]
+		}
+		list.add(codes, place(r.Period), *value)
+	}
+	return nil
+}
+
+// daily adds the figures of every day; of a total the sums since the start, of a
+// stock what is there on each day.
+func (q *kpiQuerier) daily(f kpiName, list *kpiList, today int64) error {
+	at, _ := readAsOf(q.asOf)
+	series, err := q.s.columns.View().Daily(f.d, Query{By: f.by, Today: localDay(today), AsOf: at, Only: scope(q.principal, f.d)})
+	if err != nil {
+		return err
+	}
+	if f.kind == ofTotal && len(f.by) == 0 {
+		list.add(nil, today, 0) // nothing yet is known to be nothing: see below
+	}
+	for one := range series {
+		held, sum := int64(0), 0.0
+		hold := func(until int64) { // the value from the day held on
+			for day := max(held, startOf(q.from)); held > 0 && day < until && day <= q.to; day = nextDay(day) {
+				list.add(one.Codes, day, sum)
+			}
+		}
+		for i, text := range one.Days {
+			start, err := dayStart(text, 0)
+			if err != nil {
+				return err
+			}
+			day := start.UnixMilli()
+			switch f.kind {
+			case ofDay:
+				list.add(one.Codes, day, one.Values[i])
+				continue
+			case ofStock:
+				hold(day)
+				sum = one.Values[i]
+			default:
+				hold(day)
+				sum += one.Values[i]
+			}
+			held = day
+		}
+		hold(nextDay(today))
+	}
+	return nil
+}
+
+// guarded says whether what a principal sees of a cut is decided by disclosure.go.
+func (s *service) guarded(p access.Principal, d *Definition, by []string) bool {
+	return s.least(p, d) > 0 && (len(by) > 0 || len(scope(p, d)) > 0)
+}
+
+// addsUp says whether figures of days add up to those of longer times.
+func (d *Definition) addsUp() bool { return d.Measure == Count || d.Measure == Sum }
+
+func monthStart(month string, later int) int64 {
+	t, err := time.ParseInLocation("2006-01", month, tunis)
+	if err != nil {
+		return 0
+	}
+	return time.Date(t.Year(), t.Month()+time.Month(later), 1, 0, 0, 0, 0, tunis).UnixMilli()
+}
+
+func startOf(ms int64) int64 {
+	t := time.UnixMilli(ms).In(tunis)
+	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, tunis).UnixMilli()
+}
+
+func nextDay(ms int64) int64 {
+	t := time.UnixMilli(ms).In(tunis)
+	return time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, tunis).UnixMilli()
+}
+
+func dayBefore(ms int64) int64 { return startOf(ms - 1) }
+
+// kpiList gathers the samples of the series of a name.
+type kpiList struct {
+	f        kpiName
+	from, to int64
+	all      []*kpiSeries
+	places   map[string]*kpiSeries
+}
+
+type kpiSeries struct {
+	labels labels.Labels
+	points kpiPoints
+}
+
+func newKPIList(f kpiName, from, to int64) *kpiList {
+	return &kpiList{f: f, from: from, to: to, places: map[string]*kpiSeries{}}
+}
+
+// add adds a sample of a series, later than the others of it.
+func (l *kpiList) add(codes []string, at int64, value float64) {
+	if at < l.from || at > l.to {
+		return
+	}
+	key := strings.Join(codes, "\x00")
+	s := l.places[key]
+	if s == nil {
+		b := labels.NewBuilder(labels.EmptyLabels())
+		b.Set(labels.MetricName, l.f.name)
+		for i, name := range l.f.by {
+			b.Set(name, codes[i])
+		}
+		s = &kpiSeries{labels: b.Labels()}
+		l.places[key], l.all = s, append(l.all, s)
+	}
+	s.points = append(s.points, kpiPoint{at, value})
+}
+
+func (s *kpiSeries) entry() *storage.SeriesEntry {
+	return &storage.SeriesEntry{Lset: s.labels, SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
+		return storage.NewListSeriesIterator(s.points)
+	}}
+}
+
+// kpiPoints are storage.Samples.
+type kpiPoints []kpiPoint
+
+// Get implements storage.Samples.
+func (p kpiPoints) Get(i int) chunks.Sample { return &p[i] }
+
+// Len implements storage.Samples.
+func (p kpiPoints) Len() int { return len(p) }
+
+// kpiPoint is one figure at the first instant of its day, a chunks.Sample.
+type kpiPoint struct {
+	at    int64
+	value float64
+}
+
+// T implements chunks.Sample.
+func (p *kpiPoint) T() int64 { return p.at }
+
+// ST implements chunks.Sample.
+func (p *kpiPoint) ST() int64 { return 0 }
+
+// F implements chunks.Sample.
+func (p *kpiPoint) F() float64 { return p.value }
+
+// H implements chunks.Sample.
+func (p *kpiPoint) H() *histogram.Histogram { return nil }
+
+// FH implements chunks.Sample.
+func (p *kpiPoint) FH() *histogram.FloatHistogram { return nil }
+
+// Type implements chunks.Sample.
+func (p *kpiPoint) Type() chunkenc.ValueType { return chunkenc.ValFloat }
+
+// Copy implements chunks.Sample.
+func (p *kpiPoint) Copy() chunks.Sample { c := *p; return &c }
+
+// Select implements storage.Querier.
+func (q *kpiQuerier) Select(ctx context.Context, sorted bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	found, err := q.read(ctx, matchers)
+	if err != nil {
+		return storage.ErrSeriesSet(err)
+	}
+	if sorted {
+		slices.SortFunc(found, func(a, b *storage.SeriesEntry) int { return labels.Compare(a.Lset, b.Lset) })
+	}
+	return &kpiSet{found, -1}
+}
+
+type kpiSet struct {
+	all []*storage.SeriesEntry
+	at  int
+}
+
+// Next implements storage.SeriesSet.
+func (s *kpiSet) Next() bool { s.at++; return s.at < len(s.all) }
+
+// At implements storage.SeriesSet.
+func (s *kpiSet) At() storage.Series { return s.all[s.at] }
+
+// Err implements storage.SeriesSet.
+func (s *kpiSet) Err() error { return nil }
+
+// Warnings implements storage.SeriesSet.
+func (s *kpiSet) Warnings() annotations.Annotations { return nil }
+
+// LabelValues implements storage.Querier. The names of metrics need no figures.
+func (q *kpiQuerier) LabelValues(ctx context.Context, name string, _ *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	var values []string
+	if name == labels.MetricName && len(matchers) == 0 {
+		for _, f := range q.known {
+			values = append(values, f.name)
+		}
+	} else {
+		found, err := q.read(ctx, matchers)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, s := range found {
+			if v := s.Lset.Get(name); v != "" {
+				values = append(values, v)
+			}
+		}
+	}
+	slices.Sort(values)
+	return slices.Compact(values), nil, nil
+}
+
+// LabelNames implements storage.Querier.
+func (q *kpiQuerier) LabelNames(ctx context.Context, _ *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	names := []string{labels.MetricName}
+	for _, f := range q.known {
+		if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return m.Name == labels.MetricName && !m.Matches(f.name) }) {
+			names = append(names, f.by...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil, nil
+}
+
+// Close implements storage.Querier.
+func (q *kpiQuerier) Close() error { return nil }
