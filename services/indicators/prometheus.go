@@ -286,9 +286,6 @@ func (q *kpiQuerier) daily(f kpiName, list *kpiList, today int64) error {
 	if err != nil {
 		return err
 	}
-	if f.kind == ofTotal && len(f.by) == 0 {
-		list.add(nil, today, 0) // nothing yet is known to be nothing: see below
-	}
 	for one := range series {
 		held, sum := int64(0), 0.0
 		hold := func(until int64) { // the value from the day held on
@@ -316,6 +313,9 @@ func (q *kpiQuerier) daily(f kpiName, list *kpiList, today int64) error {
 			held = day
 		}
 		hold(nextDay(today))
+	}
+	if f.kind == ofTotal && len(f.by) == 0 && len(list.all) == 0 {
+		list.add(nil, today, 0) // nothing yet, which is known
 	}
 	return nil
 }

@@ -74,6 +74,7 @@ async function main() {
     document.title = `Masar · ${word.boards}`;
     main.append(el("h1", {}, word.boards), el("ul", { class: "index" },
       ...list.map((b) => el("li", {}, el("a", { href: link(`/boards/${b.uid}`) }, told(b.title)), el("p", {}, told(b.description))))));
+    document.body.dataset.drawn = "yes";
     return;
   }
   await board(await json(`/boards/files/${encodeURIComponent(uid)}`), main);
