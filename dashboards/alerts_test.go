@@ -76,12 +76,12 @@ func TestAlertConditions(t *testing.T) {
 		}
 		for _, g := range doc.Groups {
 			for _, r := range g.Rules {
-				exprs[r.Alert] = r.Expr
+				exprs[r.Alert+r.Record] = r.Expr
 			}
 		}
 	}
-	const ratios = "\n  masar:slo_error_budget 0.005x40\n  job:masar_errors:ratio_rate"
-	const again = "\n  job:masar_errors:ratio_rate"
+	const ratios = "\n  masar:slo_error_budget 0.005x40\n  service:masar_errors:ratio_rate"
+	const again = "\n  service:masar_errors:ratio_rate"
 	cases := []struct {
 		alert, series string
 		want          int
@@ -93,6 +93,8 @@ func TestAlertConditions(t *testing.T) {
 		{"ConsommateurArrete", "\n  masar_consumer_lag{g=\"a\"} 5x40\n  masar_consumer_committed{g=\"a\"} 7x40", 1},
 		{"ConsommateurArrete", "\n  masar_consumer_lag{g=\"a\"} 5x40\n  masar_consumer_committed{g=\"a\"} 7+1x40", 0},
 		{"ConsommateurArrete", "\n  masar_consumer_lag{g=\"a\"} 0x40\n  masar_consumer_committed{g=\"a\"} 7x40", 0},
+		// Five services share one job in one process: their errors are not mixed.
+		{"service:masar_errors:ratio_rate5m", "\n  http_server_request_duration_seconds_count{http_response_status_code=\"500\",otel_scope_name=\"candidates\"} 0+1x40\n  http_server_request_duration_seconds_count{http_response_status_code=\"502\",otel_scope_name=\"matching\"} 0+1x40", 2},
 		{"LettresMortes", "\n  masar_consumer_dead_letters_total 0+1x40", 1},
 		{"LettresMortes", "\n  masar_consumer_dead_letters_total 3x40", 0},
 		{"BoiteEnvoiAgee", "\n  masar_outbox_age_seconds 90x40", 1},
