@@ -17,7 +17,7 @@ import (
 // in JSON. It is made from the routes themselves, so that it says what they do:
 // parameters with their bounds, bodies (members that it does not name are
 // refused), answers, and which roles may ask. A route that HandleHTTP added is
-// listed without its parameters.
+// listed with those of its path only.
 func OpenAPI(title, version string, routers ...*Router) ([]byte, error) {
 	schemas := schemaSet{made: map[string]any{}}
 	paths := map[string]map[string]any{}
@@ -43,6 +43,8 @@ func OpenAPI(title, version string, routers ...*Router) ([]byte, error) {
 	}, "", " ")
 }
 
+var pathNames = regexp.MustCompile(`\{(\w+)\}`)
+
 // operation describes one route.
 func (s schemaSet) operation(route Route) map[string]any {
 	var roles []string
@@ -62,7 +64,20 @@ func (s schemaSet) operation(route Route) map[string]any {
 		"description": "Permission " + string(route.Permission) + ": " + strings.Join(roles, ", ") + ".",
 		"responses":   map[string]any{"2XX": answer, "4XX": problem, "5XX": problem},
 	}
-	if route.request == nil {
+	if route.request == nil { // an ordinary handler, with errors of its own beside the router's
+		answers := map[string]any{"application/json": map[string]any{}}
+		answer["content"] = answers
+		failure := map[string]any{"description": "A problem (RFC 9457) of the router, or an error in the handler's own form.", "content": map[string]any{
+			"application/json": map[string]any{}, "application/problem+json": problem["content"].(map[string]any)["application/problem+json"],
+		}}
+		out["responses"] = map[string]any{"2XX": answer, "4XX": failure, "5XX": failure}
+		var parameters []any
+		for _, name := range pathNames.FindAllStringSubmatch(route.Pattern, -1) {
+			parameters = append(parameters, map[string]any{"name": name[1], "in": "path", "required": true, "schema": map[string]any{"type": "string"}})
+		}
+		if len(parameters) > 0 {
+			out["parameters"] = parameters
+		}
 		return out
 	}
 	content := map[string]any{}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -155,7 +156,7 @@ func (q *kpiQuerier) read(ctx context.Context, matchers []*labels.Matcher) ([]*s
 		fits := true
 		for _, m := range matchers {
 			// Of a label that a name does not have, the value is "".
-			if m.Name == labels.MetricName && !m.Matches(f.name) || m.Name != labels.MetricName && !slices.Contains(f.by, m.Name) && !m.Matches("") {
+			if m.Name == model.MetricNameLabel && !m.Matches(f.name) || m.Name != model.MetricNameLabel && !slices.Contains(f.by, m.Name) && !m.Matches("") {
 				fits = false
 			}
 		}
@@ -374,7 +375,7 @@ func (l *kpiList) add(codes []string, at int64, value float64) {
 	s := l.places[key]
 	if s == nil {
 		b := labels.NewBuilder(labels.EmptyLabels())
-		b.Set(labels.MetricName, l.f.name)
+		b.Set(model.MetricNameLabel, l.f.name)
 		for i, name := range l.f.by {
 			b.Set(name, codes[i])
 		}
@@ -458,7 +459,7 @@ func (s *kpiSet) Warnings() annotations.Annotations { return nil }
 // LabelValues implements storage.Querier. The names of metrics need no figures.
 func (q *kpiQuerier) LabelValues(ctx context.Context, name string, _ *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	var values []string
-	if name == labels.MetricName && len(matchers) == 0 {
+	if name == model.MetricNameLabel && len(matchers) == 0 {
 		for _, f := range q.known {
 			values = append(values, f.name)
 		}
@@ -479,9 +480,9 @@ func (q *kpiQuerier) LabelValues(ctx context.Context, name string, _ *storage.La
 
 // LabelNames implements storage.Querier.
 func (q *kpiQuerier) LabelNames(ctx context.Context, _ *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	names := []string{labels.MetricName}
+	names := []string{model.MetricNameLabel}
 	for _, f := range q.known {
-		if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return m.Name == labels.MetricName && !m.Matches(f.name) }) {
+		if !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel && !m.Matches(f.name) }) {
 			names = append(names, f.by...)
 		}
 	}

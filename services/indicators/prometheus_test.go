@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
@@ -272,7 +273,7 @@ func TestQueriesAreThoseOfPrometheus(t *testing.T) {
 	}
 	samples := 0
 	for _, name := range names {
-		found, err := ours.read(t.Context(), []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)})
+		found, err := ours.read(t.Context(), []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)})
 		if err != nil {
 			t.Fatal(err)
 		}
