@@ -20,8 +20,8 @@ type board struct {
 	Timezone                string
 	Templating              struct {
 		List []struct {
-			Name, Type, Label, Definition string
-			Datasource                    *source
+			Name, Type, Label, Definition, Description string
+			Datasource                                 *source
 		}
 	}
 	Panels []panel
@@ -38,6 +38,9 @@ type panel struct {
 	}
 	FieldConfig struct {
 		Defaults struct{ Unit string }
+	}
+	Transformations []struct {
+		Options struct{ RenameByName map[string]string }
 	}
 }
 
@@ -150,6 +153,51 @@ func TestBoards(t *testing.T) {
 					fail("%s %s: %v: %s", at, q.RefID, err, q.Expr)
 				}
 			}
+		}
+	}
+}
+
+// TestArabic: whatever a board says in French, the page can say in Arabic, and
+// nothing is kept that no board says.
+func TestArabic(t *testing.T) {
+	data, err := pageFiles.ReadFile("page/ar.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var arabic map[string]string
+	if err := json.Unmarshal(data, &arabic); err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for name, b := range boards(t) {
+		texts := []string{b.Title, b.Description}
+		for _, v := range b.Templating.List {
+			if v.Type != "datasource" {
+				texts = append(texts, v.Label, v.Description)
+			}
+		}
+		for _, p := range b.Panels {
+			texts = append(texts, p.Title, p.Description)
+			for _, q := range p.Targets {
+				if l := q.LegendFormat; l != "__auto" && (!strings.HasPrefix(l, "{{") || !strings.HasSuffix(l, "}}")) {
+					texts = append(texts, l)
+				}
+			}
+			for _, tr := range p.Transformations {
+				for _, column := range tr.Options.RenameByName {
+					texts = append(texts, column)
+				}
+			}
+		}
+		for _, text := range texts {
+			if said[text] = true; text != "" && arabic[text] == "" {
+				t.Errorf("%s: no Arabic for %q in page/ar.json", name, text)
+			}
+		}
+	}
+	for text := range arabic {
+		if !said[text] {
+			t.Errorf("page/ar.json: no board says %q", text)
 		}
 	}
 }
