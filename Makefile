@@ -43,7 +43,7 @@ boards: ## Build the script that draws the boards (npm; its result is committed)
 
 test: ## Run every test that needs nothing else; totals at the end.
 	@mkdir -p bin && rm -f bin/flaky.txt
-	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --rerun-fails=2 --rerun-fails-max-failures=4 --rerun-fails-report=bin/flaky.txt --packages="$(PACKAGES)" -- $(RACE) -timeout 15m
+	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --rerun-fails=2 --rerun-fails-max-failures=4 --rerun-fails-report=bin/flaky.txt --packages="$(PACKAGES)" -- $(RACE) -timeout 25m
 	@if [ -s bin/flaky.txt ]; then echo "passed only when run again:"; cat bin/flaky.txt; fi
 
 SERVER_TESTS = $(GOTESTSUM) --format pkgname-and-test-fails --rerun-fails=2
