@@ -19,10 +19,13 @@ type alertRule struct {
 	Labels, Annotations map[string]string
 }
 
-// Every rule's expression parses, and the runbook has exactly one section an alert.
-func TestAlertsParseAndHaveARunbook(t *testing.T) {
-	files, _ := filepath.Glob("alerts/*.yaml")
-	var alerts, sections []string
+// alertRules are the rules of all files.
+func alertRules(t *testing.T) (all []alertRule) {
+	t.Helper()
+	files, err := filepath.Glob("alerts/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no rules: %v", err)
+	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -33,18 +36,25 @@ func TestAlertsParseAndHaveARunbook(t *testing.T) {
 			t.Fatalf("%s: %v", file, err)
 		}
 		for _, g := range doc.Groups {
-			for _, r := range g.Rules {
-				if _, err := parser.NewParser(parser.Options{}).ParseExpr(r.Expr); err != nil {
-					t.Errorf("%s: %s%s: %v", file, r.Alert, r.Record, err)
-				}
-				if r.Alert == "" {
-					continue
-				}
-				alerts = append(alerts, r.Alert)
-				if want := "docs/runbook.md#" + strings.ToLower(r.Alert); r.Annotations["runbook_url"] != want {
-					t.Errorf("%s: runbook_url is %q, want %q", r.Alert, r.Annotations["runbook_url"], want)
-				}
-			}
+			all = append(all, g.Rules...)
+		}
+	}
+	return all
+}
+
+// Every rule's expression parses, and the runbook has exactly one section an alert.
+func TestAlertsParseAndHaveARunbook(t *testing.T) {
+	var alerts, sections []string
+	for _, r := range alertRules(t) {
+		if _, err := parser.NewParser(parser.Options{}).ParseExpr(r.Expr); err != nil {
+			t.Errorf("%s%s: %v", r.Alert, r.Record, err)
+		}
+		if r.Alert == "" {
+			continue
+		}
+		alerts = append(alerts, r.Alert)
+		if want := "docs/runbook.md#" + strings.ToLower(r.Alert); r.Annotations["runbook_url"] != want {
+			t.Errorf("%s: runbook_url is %q, want %q", r.Alert, r.Annotations["runbook_url"], want)
 		}
 	}
 	book, err := os.ReadFile("../docs/runbook.md")
@@ -64,21 +74,8 @@ func TestAlertsParseAndHaveARunbook(t *testing.T) {
 // The conditions of the alerts hold on series that should alert, and not on others.
 func TestAlertConditions(t *testing.T) {
 	exprs := map[string]string{}
-	files, _ := filepath.Glob("alerts/*.yaml")
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var doc struct{ Groups []struct{ Rules []alertRule } }
-		if err := yaml.Unmarshal(text, &doc); err != nil {
-			t.Fatal(err)
-		}
-		for _, g := range doc.Groups {
-			for _, r := range g.Rules {
-				exprs[r.Alert+r.Record] = r.Expr
-			}
-		}
+	for _, r := range alertRules(t) {
+		exprs[r.Alert+r.Record] = r.Expr
 	}
 	const ratios = "\n  masar:slo_error_budget 0.005x40\n  service:masar_errors:ratio_rate"
 	const again = "\n  service:masar_errors:ratio_rate"

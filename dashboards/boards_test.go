@@ -91,6 +91,9 @@ func TestBoards(t *testing.T) {
 			fail("the uid is that of %s too", other)
 		}
 		uids[b.UID] = name
+		if !slices.Contains(order, b.UID) {
+			fail("it has no place in the order of page.go")
+		}
 		if b.Editable == nil || *b.Editable {
 			fail("it can be edited in Grafana")
 		}

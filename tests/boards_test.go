@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -142,10 +144,51 @@ func TestBoards(t *testing.T) {
 			return out
 		})
 	})
-	drawn(t, p.URL+"/boards?lang=ar")
-	drawn(t, p.URL+"/boards/"+list[0].UID+"?lang=ar")
-	for _, b := range list {
-		drawn(t, p.URL+"/boards/"+b.UID)
+	alertsHaveMetrics(t, func(name string) bool {
+		return len(ask("masar-metrics", "query", url.Values{"query": {"count(" + name + ")"}})) > 0
+	})
+	// Who has a token asks in its own scope, also through the page.
+	_, body, err := harness.TryCall(p.Token(t, "manager", "--governorate", "TN-71"), "GET",
+		p.URL+"/boards/source/masar-kpi/api/v1/label/governorate/values?match[]=masar_kpi_people_registered_by_governorate_total", nil)
+	if err != nil || strings.Contains(strings.ReplaceAll(string(body), "TN-71", ""), "TN-") || !strings.Contains(string(body), "success") {
+		t.Errorf("a manager of one governorate is told of %s, %v", body, err)
+	}
+	t.Run("in Chromium", func(t *testing.T) {
+		drawn(t, p.URL+"/boards?lang=ar")
+		drawn(t, p.URL+"/boards/"+list[0].UID+"?lang=ar")
+		for _, b := range list {
+			drawn(t, p.URL+"/boards/"+b.UID)
+		}
+	})
+}
+
+// alertsHaveMetrics: every metric that an alert rule names is there on a running
+// platform, so that a new name of one fails here and not in the night.
+func alertsHaveMetrics(t *testing.T, there func(name string) bool) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(harness.Root(t), "dashboards", "alerts", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no alert rules: %v", err)
+	}
+	seen := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range regexp.MustCompile(`(?m)^ +expr: .*$`).FindAllString(string(text), -1) {
+			for _, m := range regexp.MustCompile(`(^|[^\w:])((?:masar|http|db|messaging)_\w+)(\W|$)`).FindAllStringSubmatch(line, -1) {
+				if name := m[2]; !seen[name] && m[3] != "=" {
+					seen[name] = true
+					if !there(name) {
+						t.Errorf("%s: there is no metric %s", filepath.Base(file), name)
+					}
+				}
+			}
+		}
+	}
+	if len(seen) < 7 {
+		t.Errorf("the alerts name only %d metrics", len(seen))
 	}
 }
 
@@ -220,8 +263,7 @@ func drawn(t *testing.T, address string) {
 		}
 	}
 	if program == "" {
-		t.Log("no Chromium here: the pages are not drawn")
-		return
+		t.Skip("no Chromium here (chromium, chromium-browser or google-chrome): the pages are not drawn")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

@@ -39,7 +39,7 @@ func openHistory(dir string, page http.Handler, instance string, log *slog.Logge
 	o.RetentionDuration = historyKept.Milliseconds()
 	db, err := tsdb.Open(dir, slog.New(slog.DiscardHandler), nil, o, nil)
 	if err != nil {
-		return nil, fmt.Errorf("history of metrics in %s: %w", dir, err)
+		return nil, fmt.Errorf("history of metrics in %s (it may be deleted, nothing else is in it): %w", dir, err)
 	}
 	h := &history{
 		db: db, page: page, log: log,

@@ -112,7 +112,7 @@ func (p *page) services(ctx context.Context) []pageService {
 }
 
 // asked forwards questions to a service of this platform, below a path of it, with
-// a token of its own.
+// the asker's own token and so in its scope; with one of ours for who needs none.
 func asked(base, path string, tokens access.TokenSource) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		target, err := url.Parse(base)
@@ -128,7 +128,9 @@ func asked(base, path string, tokens access.TokenSource) http.Handler {
 		proxy := &httputil.ReverseProxy{Rewrite: func(to *httputil.ProxyRequest) {
 			to.Out.URL.Path, to.Out.URL.RawPath = path+to.In.URL.Path, ""
 			to.SetURL(target)
-			to.Out.Header.Set("Authorization", "Bearer "+token)
+			if to.In.Header.Get("Authorization") == "" {
+				to.Out.Header.Set("Authorization", "Bearer "+token)
+			}
 		}}
 		proxy.ServeHTTP(w, r)
 	})

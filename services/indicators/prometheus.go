@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"masar.local/pkg/access"
+	"masar.local/pkg/api"
 	"masar.local/services/indicators/promapi"
 )
 
@@ -110,13 +111,10 @@ func kpiNames(defs Definitions) []kpiName {
 // prometheusAPI answers Prometheus' query API over the figures.
 func (s *service) prometheusAPI() http.Handler {
 	known := kpiNames(s.defs)
-	return (&promapi.API{
+	answers := (&promapi.API{
 		Engine: promapi.NewEngine(lookback),
 		Now:    s.now,
 		Source: func(r *http.Request) (storage.Queryable, error) {
-			if err := s.loading(); err != nil {
-				return nil, err
-			}
 			asOf := r.FormValue("as_of")
 			if _, err := readAsOf(asOf); err != nil {
 				return nil, err
@@ -133,6 +131,13 @@ func (s *service) prometheusAPI() http.Handler {
 			return all
 		},
 	}).Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.loading(); err != nil {
+			api.WriteProblem(r.Context(), w, err)
+			return
+		}
+		answers.ServeHTTP(w, r)
+	})
 }
 
 // kpiQuerier reads the figures as one principal may see them, from one day to another.
@@ -190,11 +195,8 @@ func (q *kpiQuerier) figures(ctx context.Context, f kpiName) ([]*kpiSeries, erro
 	guarded := q.s.guarded(q.principal, f.d, f.by)
 	switch {
 	case f.kind == ofTarget:
-		for day := max(q.from, dayStarts()[0]); day <= min(q.to, today); {
-			start, _ := dayStart(localDay(day), 0)
-			list.add(nil, start.UnixMilli(), f.d.Target.Value)
-			next, _ := dayStart(localDay(day), 1)
-			day = next.UnixMilli()
+		for day := startOf(max(q.from, 0)); day <= min(q.to, today); day = nextDay(day) {
+			list.add(nil, day, f.d.Target.Value)
 		}
 		return list.all, nil
 	case !guarded && (f.kind == ofDay || f.kind == ofStock || f.kind == ofTotal && f.d.addsUp()):
@@ -319,11 +321,6 @@ func (q *kpiQuerier) daily(f kpiName, list *kpiList, today int64) error {
 		list.add(nil, today, 0) // nothing yet, which is known
 	}
 	return nil
-}
-
-// guarded says whether what a principal sees of a cut is decided by disclosure.go.
-func (s *service) guarded(p access.Principal, d *Definition, by []string) bool {
-	return s.least(p, d) > 0 && (len(by) > 0 || len(scope(p, d)) > 0)
 }
 
 // addsUp says whether figures of days add up to those of longer times.

@@ -271,6 +271,11 @@ func (s *service) least(p access.Principal, d *Definition) int {
 	return s.smallCell
 }
 
+// guarded says whether what the principal sees of a cut is decided by disclosure.go.
+func (s *service) guarded(p access.Principal, d *Definition, by []string) bool {
+	return s.least(p, d) > 0 && (len(by) > 0 || len(scope(p, d)) > 0)
+}
+
 // check says what is wrong with the query.
 func (s *service) check(q ValuesQuery) (*Definition, error) {
 	d, ok := s.defs.Get(q.Code)
@@ -320,7 +325,7 @@ func (s *service) Values(ctx context.Context, q ValuesQuery) (Series, error) {
 		return Series{}, err
 	}
 	p := access.From(ctx)
-	guarded := s.least(p, d) > 0 && (len(q.By) > 0 || len(scope(p, d)) > 0)
+	guarded := s.guarded(p, d, q.By)
 	if guarded {
 		if err := askable(d, q, s.columns.View().season); err != nil {
 			return Series{}, err

@@ -122,7 +122,7 @@ func (a *API) queryRange(r *http.Request) (any, annotations.Annotations, error) 
 	})
 }
 
-func (a *API) run(r *http.Request, make func(context.Context, storage.Queryable) (promql.Query, error)) (any, annotations.Annotations, error) {
+func (a *API) run(r *http.Request, prepare func(context.Context, storage.Queryable) (promql.Query, error)) (any, annotations.Annotations, error) {
 	source, err := a.Source(r)
 	if err != nil {
 		return nil, nil, err
@@ -137,7 +137,7 @@ func (a *API) run(r *http.Request, make func(context.Context, storage.Queryable)
 		ctx, done = context.WithTimeout(ctx, limit)
 		defer done()
 	}
-	q, err := make(ctx, source)
+	q, err := prepare(ctx, source)
 	if err != nil {
 		return nil, nil, err
 	}
