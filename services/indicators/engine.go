@@ -7,8 +7,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"sort"
-	"strings"
 	"sync"
 	"time"
 )
@@ -66,9 +64,16 @@ type view struct {
 	ids, subjects        names
 	bySource             []SourceCount
 
-	extent   sync.Once
-	earliest []int // by kind, as day numbers; -1: none
-	latest   []int
+	// extents, by the moment of which they are: those of now, and the last one that
+	// was asked for.
+	mu           sync.Mutex
+	now, another *extent
+}
+
+// extent is the first and the last day of each kind, as day numbers; -1: none.
+type extent struct {
+	asOf             int64
+	earliest, latest []int
 }
 
 // shareOut says which rows of the segments count, and shares them out among the
@@ -151,17 +156,22 @@ func (m moment) knows(s *segment, i int) bool {
 	return s.other[i]&superseded == 0 || m.asOf != math.MaxInt64 && s.until[s.arrival[i]] > m.asOf
 }
 
-// extents are the first and the last day of each kind, of what counts at the
-// moment; -1: none.
-func (v *view) extents(m moment) (earliest, latest []int) {
-	if m.asOf == math.MaxInt64 {
-		v.extent.Do(func() { v.earliest, v.latest = v.findExtents(m) })
-		return v.earliest, v.latest
+// extent is that of what counts at the moment.
+func (v *view) extent(m moment) *extent {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	kept := &v.now
+	if m.asOf != math.MaxInt64 {
+		kept = &v.another
 	}
-	return v.findExtents(m)
+	if *kept == nil || (*kept).asOf != m.asOf {
+		earliest, latest := v.findExtent(m)
+		*kept = &extent{m.asOf, earliest, latest}
+	}
+	return *kept
 }
 
-func (v *view) findExtents(m moment) (earliest, latest []int) {
+func (v *view) findExtent(m moment) (earliest, latest []int) {
 	fresh := func() []int { return slices.Repeat([]int{-1}, len(allKinds)) }
 	earliest, latest = fresh(), fresh()
 	kindAt := make([]uint8, len(v.otherCodes)/max(len(v.other), 1))
@@ -226,12 +236,12 @@ func (v *view) walk(do func(worker int, parts []part)) {
 func (v *view) periods(d *Definition, q Query) ([]period, error) {
 	first, last := q.From, q.To
 	if first == "" || last == "" {
-		earliest, latest := v.extents(moment{q.asOf()})
+		extent := v.extent(moment{q.asOf()})
 		from, to := q.Today, q.Today
 		for _, k := range d.Kinds() {
-			if n := kindNumber[k]; latest[n] >= 0 {
-				from = min(from, dayText(uint16(earliest[n])))
-				to = max(to, dayText(uint16(latest[n])))
+			if n := kindNumber[k]; extent.latest[n] >= 0 {
+				from = min(from, dayText(uint16(extent.earliest[n])))
+				to = max(to, dayText(uint16(extent.latest[n])))
 			}
 		}
 		first, last = cmp.Or(first, from), cmp.Or(last, to)
@@ -296,19 +306,30 @@ const (
 	leaves
 )
 
+// deed is what a row does: its role, and the cell of its combination of others.
+type deed uint32
+
+const roleBits = 3
+
+func newDeed(role uint8, cell int32) deed { return deed(cell+1)<<roleBits | deed(role) }
+
+func (d deed) role() uint8 { return uint8(d & (1<<roleBits - 1)) }
+
+// cell of the combination of others; -1: it is filtered away.
+func (d deed) cell() int32 { return int32(d>>roleBits) - 1 }
+
 // counting is one count of a definition and a query, put to every combination of codes
 // before a row is looked at.
 type counting struct {
 	part   Part
 	moment moment
-	// What a row does is roles[combination of others * classes + class of own].
-	roles    []uint8
-	relevant []bool // whether a combination of others has a role with any class
-	classes  int
-	class    []int32 // by combination of own codes
-	// The cell of a row is otherCell * ownCells + ownCell; -1: none, because it is
+	// What a row does is does[combination of others * classes + class of own].
+	does    []deed
+	classes int
+	class   []int32 // by combination of own codes
+	// The cell of a row is its deed's * ownCells + ownCell; -1: none, because it is
 	// filtered away.
-	otherCell, ownCell   []int32
+	ownCell              []int32
 	otherTexts, ownTexts [][]string // the codes of each, in the order of By
 	otherBy, ownBy       []int      // places in By
 	periodOf             []int32    // by day: the first period that does not end before it; len(spans): none
@@ -406,17 +427,9 @@ func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 			}
 		}
 	}
-	pl.roles = make([]uint8, len(groupOf)*pl.classes)
-	relevant := make([]bool, len(groupOf))
-	pl.relevant = relevant
-	for c, g := range groupOf {
-		if g < 0 {
-			continue
-		}
-		copy(pl.roles[c*pl.classes:(c+1)*pl.classes], answers[int(g)*pl.classes:])
-		for _, r := range pl.roles[c*pl.classes : (c+1)*pl.classes] {
-			relevant[c] = relevant[c] || r != 0
-		}
+	relevant := func(c int) bool {
+		g := int(groupOf[c])
+		return g >= 0 && slices.ContainsFunc(answers[g*pl.classes:(g+1)*pl.classes], func(role uint8) bool { return role != 0 })
 	}
 	// The cells.
 	var cutOwn, cutOther, keepOwn, keepOther []string
@@ -452,7 +465,19 @@ func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 	}
 	keepsOther := keeps(v.other, v.otherCodes, keepOther)
 	pl.ownCell, pl.ownTexts = v.project(v.own, v.ownCodes, cutOwn, keeps(v.own, v.ownCodes, keepOwn))
-	pl.otherCell, pl.otherTexts = v.project(v.other, v.otherCodes, cutOther, func(c int) bool { return relevant[c] && keepsOther(c) })
+	var otherCell []int32
+	otherCell, pl.otherTexts = v.project(v.other, v.otherCodes, cutOther, func(c int) bool { return relevant(c) && keepsOther(c) })
+	pl.does = make([]deed, len(groupOf)*pl.classes)
+	for c, g := range groupOf {
+		if g < 0 {
+			continue
+		}
+		for class, role := range answers[int(g)*pl.classes : (int(g)+1)*pl.classes] {
+			if role != 0 {
+				pl.does[c*pl.classes+class] = newDeed(role, otherCell[c])
+			}
+		}
+	}
 	// The periods.
 	pl.periodOf, pl.inside = make([]int32, 1<<16), make([]bool, 1<<16)
 	day := 0
@@ -477,6 +502,23 @@ func keys(m map[string][]string) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// begins is where the cells of each day's period begin; -1: the periods do not
+// have the day.
+func (pl *counting) begins() []int64 {
+	begins, perPeriod := make([]int64, len(pl.periodOf)), int64(pl.cellsOf())
+	for day, n := range pl.periodOf {
+		if begins[day] = -1; pl.inside[day] {
+			begins[day] = int64(n) * perPeriod
+		}
+	}
+	return begins
+}
+
+// sums says whether numbers are added up.
+func (pl *counting) sums() bool {
+	return pl.part.Measure == Sum || pl.part.Measure == Stock && pl.part.Of != OfPeople && pl.part.Of != OfSubjects
 }
 
 // cellsOf is how many cells there are in each period.
@@ -521,657 +563,55 @@ func (v *view) employer(amount uint32) uint32 {
 	return v.amounts[amount&^amountPlace].employer
 }
 
-// Bounds of what is counted in arrays; what has more cells, most of them empty, is
-// counted in a map.
-const mostDense = 1 << 21
-
-// grid is the figures of one count by period and cell.
-type grid struct {
-	plan   *counting
-	places map[uint64]int32 // where a cell is, when they are too many for arrays
-	keys   []uint64         // the other way round
-	n      []int64
-	sum    []int64
-	people []int64
-	stamp  []uint32 // the last person that was counted in a cell, + 1
-	firms  []uint64 // cell << 32 | employer, with repetitions
-	values []value
-	wide   []wideValue // the values that are not small
-	middle [][2]float64
-}
-
-type (
-	value     struct{ cell, seconds uint32 }
-	wideValue struct {
-		cell  uint32
-		value int64
-	}
-)
-
-func newGrid(pl *counting) *grid {
-	g := &grid{plan: pl}
-	if size := pl.width() * pl.cellsOf(); size <= mostDense {
-		g.n, g.sum, g.people, g.stamp = make([]int64, size), make([]int64, size), make([]int64, size), make([]uint32, size)
-	} else {
-		g.places = map[uint64]int32{}
-	}
-	return g
-}
-
-// width is the number of places of one cell: of a stock, where it changes, one
-// more than there are periods.
-func (pl *counting) width() int {
-	if pl.part.Measure == Stock {
-		return len(pl.spans) + 1
-	}
-	return len(pl.spans)
-}
-
-// place of a key in the arrays.
-func (g *grid) place(key uint64) uint32 {
-	if g.places == nil {
-		return uint32(key)
-	}
-	return g.sparse(key)
-}
-
-func (g *grid) sparse(key uint64) uint32 {
-	at, ok := g.places[key]
-	if !ok {
-		at = int32(len(g.keys))
-		g.places[key] = at
-		g.keys = append(g.keys, key)
-		g.n, g.sum, g.people, g.stamp = append(g.n, 0), append(g.sum, 0), append(g.people, 0), append(g.stamp, 0)
-	}
-	return uint32(at)
-}
-
-// grid counts.
-func (v *view) grid(p Part, q Query, spans []period) (*grid, error) {
-	pl, err := v.plan(p, q, spans)
-	if err != nil {
-		return nil, err
-	}
-	if len(spans) == 0 || pl.cellsOf() == 0 || len(v.shares) == 0 {
-		return newGrid(pl), nil
-	}
-	grids := make([]*grid, len(v.shares))
-	v.walk(func(w int, parts []part) {
-		grids[w] = newGrid(pl)
-		if p.Measure == Stock {
-			grids[w].stock(v, parts)
-		} else {
-			grids[w].flow(v, parts)
-		}
-	})
-	g := grids[0]
-	for _, more := range grids[1:] {
-		g.add(more)
-	}
-	if p.Measure == Stock {
-		g.accumulate()
-	}
-	if p.Measure == MedianDays {
-		g.medians(grids)
-	}
-	return g, nil
-}
-
-// add puts another share's counts to these. No person is in both.
-func (g *grid) add(more *grid) {
-	if g.places == nil {
-		for i := range g.n {
-			g.n[i] += more.n[i]
-			g.sum[i] += more.sum[i]
-			g.people[i] += more.people[i]
-		}
-		g.firms = append(g.firms, more.firms...)
-		return
-	}
-	for i, key := range more.keys {
-		at := g.place(key)
-		g.n[at] += more.n[i]
-		g.sum[at] += more.sum[i]
-		g.people[at] += more.people[i]
-	}
-	for _, f := range more.firms {
-		g.firms = append(g.firms, uint64(g.place(more.keys[f>>32]))<<32|f&math.MaxUint32)
-	}
-	for i := range more.values {
-		more.values[i].cell = g.place(more.keys[more.values[i].cell])
-	}
-	for i := range more.wide {
-		more.wide[i].cell = g.place(more.keys[more.wide[i].cell])
-	}
-}
-
-// flow counts what happened in each period.
-func (g *grid) flow(v *view, parts []part) {
-	pl := g.plan
-	of, measure := pl.part.Of, pl.part.Measure
-	otherCell, ownCell, roles, class, classes := pl.otherCell, pl.ownCell, pl.roles, pl.class, pl.classes
-	ownCells, perPeriod, stays := len(pl.ownTexts), pl.cellsOf(), of == StaySeconds
-	if measure == MedianDays {
-		rows := 0
-		for _, p := range parts {
-			rows += p.to - p.from
-		}
-		g.values = make([]value, 0, rows)
-	}
-	for _, p := range parts {
-		everything := pl.moment.everything(p.segment)
-		other, own, day := p.other[p.from:p.to], p.own[p.from:p.to], p.day[p.from:p.to]
-		group, amount := p.group[p.from:p.to], p.amount[p.from:p.to]
-		for i, o := range other {
-			c := o & codesOf
-			cell := otherCell[c]
-			if cell < 0 {
-				continue
-			}
-			a := own[i]
-			mine := ownCell[a]
-			if mine < 0 || !pl.inside[day[i]] || roles[int(c)*classes+int(class[a])] != counts {
-				continue
-			}
-			if everything {
-				if o&superseded != 0 {
-					continue
-				}
-			} else if !pl.moment.knows(p.segment, p.from+i) {
-				continue
-			}
-			var n int64
-			if of != "" {
-				if m := amount[i]; stays && m < amountPlace {
-					n = int64(m)
-				} else {
-					var ok bool
-					if n, ok = v.number(of, m); !ok {
-						continue
-					}
-				}
-			}
-			at := g.place(uint64(pl.periodOf[day[i]])*uint64(perPeriod) + uint64(cell)*uint64(ownCells) + uint64(mine))
-			g.n[at]++
-			if o&aboutNobody == 0 {
-				if who := group[i] + 1; g.stamp[at] != who {
-					g.stamp[at] = who
-					g.people[at]++
-				}
-			}
-			switch measure {
-			case Sum:
-				g.sum[at] += n
-			case MedianDays:
-				if n >= 0 && n <= math.MaxUint32 {
-					g.values = append(g.values, value{at, uint32(n)})
-				} else {
-					g.wide = append(g.wide, wideValue{at, n})
-				}
-			case DistinctEmployers:
-				if e := v.employer(amount[i]); e != 0 {
-					g.firms = append(g.firms, uint64(at)<<32|uint64(e))
-				}
-			}
-		}
-	}
-}
-
-// medians finds the median and the 90th percentile of the values of each cell,
-// without sorting them.
-func (g *grid) medians(grids []*grid) {
-	starts := make([]int, len(g.n)+1)
-	for _, from := range grids {
-		for _, x := range from.values {
-			starts[x.cell+1]++
-		}
-	}
-	for i := range g.n {
-		starts[i+1] += starts[i]
-	}
-	seconds := make([]uint32, starts[len(g.n)])
-	next := slices.Clone(starts)
-	for _, from := range grids {
-		for _, x := range from.values {
-			seconds[next[x.cell]] = x.seconds
-			next[x.cell]++
-		}
-	}
-	below, above := map[uint32][]int64{}, map[uint32][]int64{}
-	for _, from := range grids {
-		for _, x := range from.wide {
-			if x.value < 0 {
-				below[x.cell] = append(below[x.cell], x.value)
-			} else {
-				above[x.cell] = append(above[x.cell], x.value)
-			}
-		}
-	}
-	for _, list := range below {
-		slices.Sort(list)
-	}
-	for _, list := range above {
-		slices.Sort(list)
-	}
-	g.middle = make([][2]float64, len(g.n))
-	find := func(cell int) {
-		low, high, list := below[uint32(cell)], above[uint32(cell)], seconds[starts[cell]:starts[cell+1]]
-		total := len(low) + len(list) + len(high)
-		if total == 0 {
-			return
-		}
-		at := func(rank int) float64 {
-			switch {
-			case rank < len(low):
-				return float64(low[rank])
-			case rank < len(low)+len(list):
-				return float64(nth(list, rank-len(low)))
-			}
-			return float64(high[rank-len(low)-len(list)])
-		}
-		g.middle[cell] = [2]float64{days((at((total-1)/2) + at(total/2)) / 2), days(at((9*total+9)/10 - 1))}
-	}
-	var turn sync.Mutex
-	cell := 0
-	var working sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(g.n)) {
-		working.Go(func() {
-			for {
-				turn.Lock()
-				from := cell
-				to := from
-				for to < len(g.n) && starts[to]-starts[from] < 1<<14 && to-from < 1<<12 {
-					to++
-				}
-				cell = to
-				turn.Unlock()
-				if from == to {
-					return
-				}
-				for c := from; c < to; c++ {
-					find(c)
-				}
-			}
-		})
-	}
-	working.Wait()
-}
-
-// nth is the value of a rank, from 0; the list is left in another order (Hoare's
-// selection, https://doi.org/10.1145/366622.366647).
-func nth(list []uint32, rank int) uint32 {
-	low, high := 0, len(list)-1
-	for high-low > 16 {
-		a, b, c := list[low], list[low+(high-low)/2], list[high]
-		pivot := max(min(a, b), min(max(a, b), c))
-		i, j := low, high
-		for i <= j {
-			for list[i] < pivot {
-				i++
-			}
-			for list[j] > pivot {
-				j--
-			}
-			if i <= j {
-				list[i], list[j] = list[j], list[i]
-				i++
-				j--
-			}
-		}
-		switch {
-		case rank <= j:
-			high = j
-		case rank >= i:
-			low = i
-		default:
-			return list[rank]
-		}
-	}
-	slices.Sort(list[low : high+1])
-	return list[rank]
-}
-
-// happening is a row of a subject's history.
-type happening struct {
-	day    uint16
-	role   uint8
-	cell   int32 // -1: filtered away
-	amount uint32
-	row    int
-}
-
-// sojourn is a time in which a person is in a cell: the periods from, to excluded.
-type sojourn struct {
-	cell     int32
-	from, to int32
-}
-
-// stock counts what is there at the end of each period, by noting where it
-// changes: see accumulate. A subject is there as the latest fact in its own order
-// says that had happened by then; so a fact that came late, or was corrected to
-// another date, takes its place in the history.
-func (g *grid) stock(v *view, parts []part) {
-	pl := g.plan
-	var stays []sojourn // of one group
-	width := uint64(pl.width())
-	settle := func() {
-		if len(stays) > 1 {
-			slices.SortFunc(stays, func(a, b sojourn) int { return cmp.Or(cmp.Compare(a.cell, b.cell), cmp.Compare(a.from, b.from)) })
-		}
-		for i := 0; i < len(stays); {
-			s := stays[i]
-			for i++; i < len(stays) && stays[i].cell == s.cell && stays[i].from <= s.to; i++ {
-				s.to = max(s.to, stays[i].to)
-			}
-			begin, end := g.place(uint64(s.cell)*width+uint64(s.from)), g.place(uint64(s.cell)*width+uint64(s.to))
-			g.people[begin]++
-			g.people[end]--
-		}
-		stays = stays[:0]
-	}
-	ofNumber := pl.part.Of != OfPeople && pl.part.Of != OfSubjects
-	group := uint32(math.MaxUint32)
-	pl.histories(v, parts, func(p part, nobody bool, who uint32, list []happening) {
-		if who != group {
-			settle()
-			group = who
-		}
-		pl.present(list, func(e happening, from, to int32) {
-			if e.cell < 0 || from >= to {
-				return
-			}
-			begin, end := g.place(uint64(e.cell)*width+uint64(from)), g.place(uint64(e.cell)*width+uint64(to))
-			g.n[begin]++
-			g.n[end]--
-			if ofNumber {
-				if n, ok := v.number(pl.part.Of, e.amount); ok {
-					g.sum[begin] += n
-					g.sum[end] -= n
-				}
-			}
-			if !nobody {
-				stays = append(stays, sojourn{e.cell, from, to})
-			}
-		})
-	})
-	settle()
-}
-
-// histories calls each with the events of every subject, in its own order.
-func (pl *counting) histories(v *view, parts []part, each func(p part, nobody bool, group uint32, list []happening)) {
-	var list []happening
-	for _, p := range parts {
-		everything := pl.moment.everything(p.segment)
-		subject, group, nobody := uint32(0), uint32(0), uint32(0)
-		for i := p.from; i < p.to; i++ {
-			o := p.other[i]
-			c := o & codesOf
-			if !pl.relevant[c] {
-				continue
-			}
-			role := pl.roles[int(c)*pl.classes+int(pl.class[p.own[i]])]
-			if role == 0 {
-				continue
-			}
-			if everything {
-				if o&superseded != 0 {
-					continue
-				}
-			} else if !pl.moment.knows(p.segment, i) {
-				continue
-			}
-			if len(list) > 0 && (p.subject[i] != subject || p.group[i] != group || o&aboutNobody != nobody) {
-				each(p, nobody != 0, group, list)
-				list = list[:0]
-			}
-			subject, group, nobody = p.subject[i], p.group[i], o&aboutNobody
-			cell := int32(-1)
-			if a, b := pl.otherCell[c], pl.ownCell[p.own[i]]; a >= 0 && b >= 0 {
-				cell = a*int32(len(pl.ownTexts)) + b
-			}
-			list = append(list, happening{p.day[i], role, cell, p.amount[i], i})
-		}
-		if len(list) > 0 {
-			each(p, nobody != 0, group, list)
-			list = list[:0]
-		}
-	}
-}
-
-// present tells in which periods a subject is there at the end, and as which
-// event: from, to excluded.
-func (pl *counting) present(list []happening, is func(e happening, from, to int32)) {
-	inOrder := true
-	for i := 1; i < len(list); i++ {
-		inOrder = inOrder && list[i-1].day <= list[i].day
-	}
-	end := int32(len(pl.spans))
-	now, since := -1, int32(0)
-	become := func(i int, at int32) {
-		if now >= 0 && since < at {
-			is(list[now], since, at)
-		}
-		now, since = i, at
-	}
-	if inOrder {
-		gone := false
-		for i, e := range list {
-			switch {
-			case e.role == leaves:
-				gone = true
-				become(-1, pl.periodOf[e.day])
-			case e.role == enters:
-				gone = false
-				become(i, pl.periodOf[e.day])
-			case !gone:
-				become(i, pl.periodOf[e.day])
-			}
-		}
-		become(-1, end)
-		return
-	}
-	byDay := make([]int, len(list))
-	for i := range byDay {
-		byDay[i] = i
-	}
-	sort.SliceStable(byDay, func(a, b int) bool { return list[byDay[a]].day < list[byDay[b]].day })
-	state, entered, left := -1, -1, -1 // the latest of each, of what had happened by then
-	for n, i := range byDay {
-		switch list[i].role {
-		case leaves:
-			left = max(left, i)
-		case enters:
-			entered, state = max(entered, i), max(state, i)
-		default:
-			state = max(state, i)
-		}
-		if n+1 < len(byDay) && list[byDay[n+1]].day == list[i].day {
-			continue
-		}
-		there := state
-		if left >= 0 && left > entered {
-			there = -1 // it left, and has not come back
-		}
-		if there != now {
-			become(there, pl.periodOf[list[i].day])
-		}
-	}
-	become(-1, end)
-}
-
-// accumulate makes the figures at the end of each period from where they change.
-func (g *grid) accumulate() {
-	width := g.plan.width()
-	if g.places == nil {
-		for cell := range g.plan.cellsOf() {
-			for i := cell*width + 1; i < (cell+1)*width; i++ {
-				g.n[i] += g.n[i-1]
-				g.sum[i] += g.sum[i-1]
-				g.people[i] += g.people[i-1]
-			}
-		}
-		return
-	}
-	// Of the cells that there are, all periods.
-	changed := slices.Clone(g.keys)
-	slices.Sort(changed)
-	fuller := &grid{plan: g.plan, places: map[uint64]int32{}}
-	for i := 0; i < len(changed); {
-		cell := changed[i] / uint64(width)
-		var n, sum, people int64
-		for at := changed[i]; at < (cell+1)*uint64(width); at++ {
-			if i < len(changed) && changed[i] == at {
-				from := g.places[at]
-				n, sum, people = n+g.n[from], sum+g.sum[from], people+g.people[from]
-				i++
-			}
-			if n != 0 {
-				to := fuller.place(at)
-				fuller.n[to], fuller.sum[to], fuller.people[to] = n, sum, people
-			}
-		}
-	}
-	*g = *fuller
-}
-
-// cells lists the cells of a grid, in order; whole: a total, which has every
-// period.
-func (g *grid) cells(whole bool) []Cell {
-	pl := g.plan
-	firms := map[uint32]int64{}
-	slices.Sort(g.firms)
-	for _, f := range slices.Compact(g.firms) {
-		firms[uint32(f>>32)]++
-	}
-	names := map[int][]string{}
-	codes := func(cell int) []string {
-		if names[cell] == nil {
-			names[cell] = pl.codes(cell)
-		}
-		return names[cell]
-	}
-	per, stock := pl.cellsOf(), pl.part.Measure == Stock
-	if whole && per == 0 {
-		return g.empty()
-	}
-	var cells []Cell
-	put := func(at int, key uint64) {
-		period, cell := int(key)/per, int(key)%per
-		if stock {
-			period, cell = int(key)%pl.width(), int(key)/pl.width()
-		}
-		if period >= len(pl.spans) || g.n[at] == 0 && (!whole || pl.part.Measure == MedianDays) {
-			return
-		}
-		c := Cell{Period: pl.spans[period].label, Codes: codes(cell), N: int(g.n[at]), People: int(g.people[at])}
-		switch pl.part.Measure {
-		case DistinctPeople:
-			c.Value = float64(c.People)
-		case DistinctEmployers:
-			c.Value = float64(firms[uint32(at)])
-		case Count:
-			c.Value = float64(c.N)
-		case Sum:
-			c.Value = float64(g.sum[at])
-		case MedianDays:
-			c.Value, c.P90 = g.middle[at][0], g.middle[at][1]
-		default:
-			switch pl.part.Of {
-			case OfPeople:
-				c.Value = float64(c.People)
-			case OfSubjects:
-				c.Value = float64(c.N)
-			default:
-				c.Value = float64(g.sum[at])
-			}
-		}
-		cells = append(cells, c)
-	}
-	if g.places == nil {
-		for at := range g.n {
-			put(at, uint64(at))
-		}
-	} else {
-		for at, key := range g.keys {
-			put(at, key)
-		}
-	}
-	sortCells(cells)
-	return cells
-}
-
-// empty is a total of nothing.
-func (g *grid) empty() (cells []Cell) {
-	if g.plan.part.Measure == MedianDays {
-		return nil
-	}
-	for _, span := range g.plan.spans {
-		cells = append(cells, Cell{Period: span.label, Codes: []string{}})
-	}
-	return cells
-}
-
 // DailySeries is one cell of a cut, day by day.
 type DailySeries struct {
 	Codes []string // one for each dimension of By
-	// Days are those that have a figure, in order, and Values their figures: of a
-	// flow what happened on the day, of a stock what is there at its end. A day on
-	// which a stock stays as it was has none.
-	Days   []string
+	// Days are those that have a figure, in order, as days since 1970-01-01, and
+	// Values their figures: of a flow what happened on the day, of a stock what is
+	// there at its end. A day on which a stock stays as it was has none.
+	Days   []uint16
 	Values []float64
 }
 
 // Daily yields every series of a cut, by codes. The query's grain is not looked at.
 func (v *view) Daily(d *Definition, q Query) (iter.Seq[DailySeries], error) {
 	q.Grain = Day
-	cells, err := v.Cells(d, q)
-	if err != nil {
-		return nil, err
-	}
-	stock := d.Measure == Stock
 	spans, err := v.periods(d, q)
 	if err != nil {
 		return nil, err
 	}
-	place := make(map[string]int, len(spans))
-	for i, s := range spans {
-		place[s.label] = i
+	if d.Measure == Ratio {
+		return nil, fmt.Errorf("%s: a ratio has no days that add up", d.Code)
 	}
-	series := map[string]*DailySeries{}
-	last := map[string]int{} // the place of the day after the last one of a series
-	for _, c := range cells {
-		key := strings.Join(c.Codes, "\x00")
-		s := series[key]
-		if s == nil {
-			s = &DailySeries{Codes: c.Codes}
-			series[key] = s
-		}
-		at := place[c.Period]
-		if stock {
-			if n := len(s.Values); n > 0 && last[key] < at && s.Values[n-1] != 0 {
-				s.Days, s.Values = append(s.Days, spans[last[key]].label), append(s.Values, 0)
-			}
-			if n := len(s.Values); n > 0 && s.Values[n-1] == c.Value || n == 0 && c.Value == 0 {
-				last[key] = at + 1
-				continue
-			}
-		} else if c.N == 0 {
-			continue
-		}
-		s.Days, s.Values = append(s.Days, c.Period), append(s.Values, c.Value)
-		last[key] = at + 1
+	g, err := v.grid(d.Parts()[0], q, spans)
+	if err != nil || len(spans) == 0 || g.plan.cellsOf() == 0 {
+		return func(func(DailySeries) bool) {}, err
 	}
-	list := make([]*DailySeries, 0, len(series))
-	for key, s := range series {
-		if n := len(s.Values); stock && n > 0 && last[key] < len(spans) && s.Values[n-1] != 0 {
-			s.Days, s.Values = append(s.Days, spans[last[key]].label), append(s.Values, 0)
-		}
-		list = append(list, s)
-	}
-	slices.SortFunc(list, func(a, b *DailySeries) int { return slices.Compare(a.Codes, b.Codes) })
+	g.countFirms()
+	list, codes := g.entries(true, false)
+	first, _ := dayNumber(spans[0].start)
+	stock := d.Measure == Stock
 	return func(yield func(DailySeries) bool) {
-		for _, s := range list {
-			if !yield(*s) {
+		for i := 0; i < len(list); {
+			s, cell, last := DailySeries{Codes: codes[list[i].cell]}, list[i].cell, int32(0)
+			add := func(period int32, value float64) {
+				s.Days, s.Values = append(s.Days, first+uint16(period)), append(s.Values, value)
+			}
+			left := func(by int32) { // a stock was there until the last figure
+				if n := len(s.Values); stock && n > 0 && last < by && s.Values[n-1] != 0 {
+					add(last, 0)
+				}
+			}
+			for ; i < len(list) && list[i].cell == cell; i++ {
+				e, value := list[i], g.value(list[i].at)
+				left(e.period)
+				if n := len(s.Values); !stock || n == 0 && value != 0 || n > 0 && s.Values[n-1] != value {
+					add(e.period, value)
+				}
+				last = e.period + 1
+			}
+			left(int32(len(spans)))
+			if len(s.Days) > 0 && !yield(s) {
 				return
 			}
 		}
@@ -1200,22 +640,27 @@ func (v *view) Behind(d *Definition, q Query, label string, codes []string) ([]s
 		for cell := range wanted {
 			wanted[cell] = slices.Equal(pl.codes(cell), codes)
 		}
-		pl.histories(v, v.parts, func(from part, _ bool, _ uint32, list []happening) {
+		var list []happening
+		for _, from := range v.parts {
 			take := func(e happening) {
 				if e.cell >= 0 && wanted[e.cell] {
 					ids = append(ids, v.ids.text(from.arrival[e.row]))
 				}
 			}
-			if p.Measure == Stock {
-				pl.present(list, func(e happening, _, _ int32) { take(e) })
-				return
-			}
-			for _, e := range list {
-				if _, has := v.number(p.Of, e.amount); pl.inside[e.day] && (p.Of == "" || has) {
-					take(e)
+			for i := from.from; i < from.to; {
+				end := from.endOfSubject(i)
+				list = pl.history(list[:0], from, i, end)
+				if i = end; p.Measure == Stock {
+					pl.present(list, func(e happening, _, _ int32) { take(e) })
+					continue
+				}
+				for _, e := range list {
+					if _, has := v.number(p.Of, e.amount); pl.inside[e.day] && (p.Of == "" || has) {
+						take(e)
+					}
 				}
 			}
-		})
+		}
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil

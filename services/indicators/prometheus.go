@@ -289,33 +289,30 @@ func (q *kpiQuerier) daily(f kpiName, list *kpiList, today int64) error {
 	if err != nil {
 		return err
 	}
+	starts := dayStarts()
+	from, _ := dayNumber(max(q.from, 0))
+	last, _ := dayNumber(min(q.to, today))
 	for one := range series {
-		held, sum := int64(0), 0.0
-		hold := func(until int64) { // the value from the day held on
-			for day := max(held, startOf(q.from)); held > 0 && day < until && day <= q.to; day = nextDay(day) {
-				list.add(one.Codes, day, sum)
-			}
+		s, sum := list.series(one.Codes), 0.0
+		if f.kind != ofDay {
+			s.points = make(kpiPoints, 0, max(int(last)-int(max(from, one.Days[0]))+1, 0))
 		}
-		for i, text := range one.Days {
-			start, err := dayStart(text, 0)
-			if err != nil {
-				return err
-			}
-			day := start.UnixMilli()
-			switch f.kind {
-			case ofDay:
-				list.add(one.Codes, day, one.Values[i])
+		for i, day := range one.Days {
+			if f.kind == ofDay {
+				list.put(s, starts[day], one.Values[i])
 				continue
-			case ofStock:
-				hold(day)
-				sum = one.Values[i]
-			default:
-				hold(day)
-				sum += one.Values[i]
 			}
-			held = day
+			if sum += one.Values[i]; f.kind == ofStock {
+				sum = one.Values[i]
+			}
+			until := last // it holds until the next one
+			if i+1 < len(one.Days) {
+				until = min(last, one.Days[i+1]-1)
+			}
+			for held := int(max(from, day)); held <= int(until); held++ {
+				list.put(s, starts[held], sum)
+			}
 		}
-		hold(nextDay(today))
 	}
 	if f.kind == ofTotal && len(f.by) == 0 && len(list.all) == 0 {
 		list.add(nil, today, 0) // nothing yet, which is known
@@ -364,10 +361,15 @@ func newKPIList(f kpiName, from, to int64) *kpiList {
 }
 
 // add adds a sample of a series, later than the others of it.
-func (l *kpiList) add(codes []string, at int64, value float64) {
-	if at < l.from || at > l.to {
-		return
+func (l *kpiList) add(codes []string, at int64, value float64) { l.put(l.series(codes), at, value) }
+
+func (l *kpiList) put(s *kpiSeries, at int64, value float64) {
+	if at >= l.from && at <= l.to {
+		s.points = append(s.points, kpiPoint{at, value})
 	}
+}
+
+func (l *kpiList) series(codes []string) *kpiSeries {
 	key := strings.Join(codes, "\x00")
 	s := l.places[key]
 	if s == nil {
@@ -379,7 +381,7 @@ func (l *kpiList) add(codes []string, at int64, value float64) {
 		s = &kpiSeries{labels: b.Labels()}
 		l.places[key], l.all = s, append(l.all, s)
 	}
-	s.points = append(s.points, kpiPoint{at, value})
+	return s
 }
 
 func (s *kpiSeries) entry() *storage.SeriesEntry {

@@ -142,14 +142,11 @@ func (a *API) run(r *http.Request, prepare func(context.Context, storage.Queryab
 		return nil, nil, err
 	}
 	defer q.Close()
-	result := q.Exec(ctx)
-	if result.Err != nil {
-		return nil, result.Warnings, failed{result.Err}
+	out := q.Exec(ctx)
+	if out.Err != nil {
+		return nil, out.Warnings, failed{out.Err}
 	}
-	return struct {
-		Type   parser.ValueType `json:"resultType"`
-		Result parser.Value     `json:"result"`
-	}{result.Value.Type(), result.Value}, result.Warnings, nil
+	return result{out.Value.Type(), out.Value}, out.Warnings, nil
 }
 
 // failed is an error while a query was run.
@@ -311,6 +308,21 @@ type answer struct {
 	Infos     []string `json:"infos,omitempty"`
 }
 
+// json is the answer as JSON; the data of a query is written straight into it.
+func (a answer) json() ([]byte, error) {
+	data, ok := a.Data.(result)
+	if !ok {
+		return json.Marshal(a)
+	}
+	a.Data = nil
+	rest, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	body, err := data.append([]byte(`{"data":`))
+	return append(append(body, ','), rest[1:]...), err
+}
+
 func send(w http.ResponseWriter, data any, notes annotations.Annotations, err error) {
 	out, status := answer{Status: "success", Data: data}, http.StatusOK
 	out.Warnings, out.Infos = notes.AsStrings("", 10, 10)
@@ -318,7 +330,7 @@ func send(w http.ResponseWriter, data any, notes annotations.Annotations, err er
 		out.Status, out.Data, out.Error = "error", nil, err.Error()
 		out.ErrorType, status = kind(err)
 	}
-	body, err := json.Marshal(out)
+	body, err := out.json()
 	if err != nil {
 		status, body = http.StatusInternalServerError, []byte(`{"status":"error","errorType":"internal","error":"the answer cannot be written as JSON"}`)
 	}
