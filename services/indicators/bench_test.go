@@ -292,13 +292,13 @@ func BenchmarkVerify(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	facts := benchFacts(10_000)
-	columns := NewColumns(Dimensions(), defs)
-	for _, f := range facts {
+	columns, stored := NewColumns(Dimensions(), defs), newLedger()
+	for _, f := range benchFacts(10_000) {
 		columns.Add(f)
+		stored.add(f)
 	}
 	for range b.N {
-		v, err := verify(b.Context(), defs, Dimensions(), facts, "2026-04-15", columns.View())
+		v, err := verify(b.Context(), defs, Dimensions(), stored, "2026-04-15", columns.View())
 		if err != nil || !v.Clean {
 			b.Fatalf("%+v, %v", v, err)
 		}

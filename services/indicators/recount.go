@@ -17,15 +17,74 @@ import (
 // mistake in one of the two shows as a difference. It is slow, and means to stay
 // simple. A fact that comes twice counts once.
 func Recount(d *Definition, dims []Dimension, facts iter.Seq[Fact], q Query) []Cell {
-	var once []Fact
-	seen := map[string]bool{}
+	l := newLedger()
 	for f := range facts {
-		if !seen[f.ID] {
-			seen[f.ID] = true
-			once = append(once, f)
-		}
+		l.add(f)
 	}
-	return evidenceOf(d, dims, once).recount(q)
+	return l.evidence(d, dims).recount(q)
+}
+
+// ledger is all facts, for any number of definitions. What many facts share, such
+// as a day, a person and a combination of codes, is kept once.
+type ledger struct {
+	entries    []entered
+	seen       map[string]bool
+	superseded map[string][]int // by id: the places of what supersedes it
+	texts      map[string]string
+	codes      map[coding]*coding
+}
+
+// entered is a fact in the ledger.
+type entered struct {
+	id, subject, person, employer string
+	day                           string // local, on which it happened
+	*coding
+	seq                int64
+	occurred, recorded int64 // Unix milliseconds
+	stay               *int64
+	terms              *Terms
+}
+
+// coding is the kind and the codes of facts.
+type coding struct {
+	kind  Kind
+	codes Codes
+}
+
+func newLedger() *ledger {
+	return &ledger{seen: map[string]bool{}, superseded: map[string][]int{}, texts: map[string]string{}, codes: map[coding]*coding{}}
+}
+
+// add enters a fact, unless it is there already.
+func (l *ledger) add(f Fact) {
+	if l.seen[f.ID] {
+		return
+	}
+	l.seen[f.ID] = true
+	if f.Supersedes != "" {
+		l.superseded[f.Supersedes] = append(l.superseded[f.Supersedes], len(l.entries))
+	}
+	key := coding{f.Kind, f.Codes}
+	if l.codes[key] == nil {
+		l.codes[key] = &key
+	}
+	l.entries = append(l.entries, entered{
+		id: f.ID, subject: l.once(f.Subject), person: l.once(f.Person), employer: l.once(f.Employer),
+		day: l.once(f.OccurredAt.In(tunis).Format("2006-01-02")), coding: l.codes[key], seq: f.Seq,
+		occurred: f.OccurredAt.UnixMilli(), recorded: f.RecordedAt.UnixMilli(), stay: f.Stay, terms: f.Terms,
+	})
+}
+
+func (l *ledger) once(text string) string {
+	if _, ok := l.texts[text]; !ok {
+		l.texts[text] = text
+	}
+	return l.texts[text]
+}
+
+// number is one of the fact's numbers.
+func (e *entered) number(name string) (n int64, ok bool) {
+	return (&Fact{Stay: e.stay, Terms: e.terms}).Number(name)
 }
 
 // evidence is what a definition looks at, prepared for any number of recounts.
@@ -33,79 +92,73 @@ type evidence struct {
 	definition *Definition
 	names      []string // the dimensions that it may be asked for
 	facts      []witness
-	history    map[string][]*witness // of a stock: by subject, in the subject's own order
-	parts      []evidence            // of a ratio: of its numerator and of its denominator
+	history    map[belonging][]*witness // of a stock: in the subject's own order
+	parts      []evidence               // of a ratio: of its numerator and of its denominator
 }
 
-// witness is a fact with the local day on which it happened, and the codes under
-// which it counts, one for each name of the evidence.
+// belonging is to whom what is there belongs: to one person, or to nobody.
+type belonging struct{ subject, person string }
+
+// witness is a fact that the definition looks at.
 type witness struct {
-	*Fact
-	day   string
-	codes []string
-	until time.Time // when it was superseded; zero: never
-	// Of a stock.
-	enters, leaves bool
+	*entered
+	*judged
+	until int64 // when it was superseded; 0: never
 }
 
-// evidenceOf takes the facts that the definition looks at, each of which is there
-// once.
-func evidenceOf(d *Definition, dims []Dimension, facts []Fact) evidence {
+// judged is what a definition says of facts of one kind and codes.
+type judged struct {
+	looks          bool
+	enters, leaves bool // of a stock
+	// codes are those under which they count, one for each name of the evidence.
+	codes []string
+}
+
+// evidence takes the facts that the definition looks at.
+func (l *ledger) evidence(d *Definition, dims []Dimension) evidence {
 	e := evidence{definition: d, names: slices.Clone(d.Dimensions)}
 	if d.Measure == Ratio {
 		for _, p := range d.Parts() {
 			part := &Definition{Measure: p.Measure, Of: p.Of, Select: p.Select, From: p.From, Dimensions: d.Dimensions}
-			e.parts = append(e.parts, evidenceOf(part, dims, facts))
+			e.parts = append(e.parts, l.evidence(part, dims))
 		}
 		return e
 	}
-	superseded := map[string][]*Fact{} // by id, what supersedes it
-	for i, f := range facts {
-		if f.Supersedes != "" {
-			superseded[f.Supersedes] = append(superseded[f.Supersedes], &facts[i])
+	judgements := map[*coding]*judged{}
+	for _, c := range l.codes {
+		f := Fact{Kind: c.kind, Codes: c.codes}
+		v := &judged{enters: matches(dims, &f, d.Enters), leaves: matches(dims, &f, d.Leaves)}
+		v.looks = v.enters || v.leaves || matches(dims, &f, d.Facts) || matches(dims, &f, d.Changes)
+		for _, name := range e.names {
+			v.codes = append(v.codes, codeOf(d, dims, &f, name))
 		}
+		judgements[c] = v
 	}
-	// They are many facts of few days and few codes: each of those is kept once.
-	texts, combinations := map[string]string{}, map[string][]string{}
-	for i, f := range facts {
-		if f.Kind == Retracted {
+	for i := range l.entries {
+		f := &l.entries[i]
+		v := judgements[f.coding]
+		if f.kind == Retracted || !v.looks {
 			continue
 		}
-		if !matches(dims, &f, d.Facts) && !matches(dims, &f, d.Enters) && !matches(dims, &f, d.Changes) && !matches(dims, &f, d.Leaves) {
-			continue
-		}
-		w := witness{Fact: &facts[i], day: f.OccurredAt.In(tunis).Format("2006-01-02")}
-		w.enters, w.leaves = matches(dims, w.Fact, d.Enters), matches(dims, w.Fact, d.Leaves)
-		for _, by := range superseded[f.ID] {
-			if by.Subject == f.Subject && by.ID != f.ID && (w.until.IsZero() || by.RecordedAt.Before(w.until)) {
-				w.until = by.RecordedAt
+		w := witness{entered: f, judged: v}
+		for _, place := range l.superseded[f.id] {
+			by := &l.entries[place]
+			if by.subject == f.subject && by.id != f.id && (w.until == 0 || by.recorded < w.until) {
+				w.until = by.recorded
 			}
 		}
-		if texts[w.day] == "" {
-			texts[w.day] = w.day
-		}
-		w.day = texts[w.day]
-		codes := make([]string, len(e.names))
-		for n, name := range e.names {
-			codes[n] = codeOf(d, dims, w.Fact, name)
-		}
-		key := strings.Join(codes, "\x00")
-		if combinations[key] == nil {
-			combinations[key] = codes
-		}
-		w.codes = combinations[key]
 		e.facts = append(e.facts, w)
 	}
 	if d.Measure == Stock {
-		e.history = map[string][]*witness{}
+		e.history = map[belonging][]*witness{}
 		for i := range e.facts {
 			w := &e.facts[i]
-			key := w.Subject + "\x00" + w.Person // what is there belongs to one person, or to nobody
-			e.history[key] = append(e.history[key], w)
+			whose := belonging{w.subject, w.person}
+			e.history[whose] = append(e.history[whose], w)
 		}
 		for _, h := range e.history {
 			slices.SortFunc(h, func(a, b *witness) int {
-				return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.OccurredAt.Compare(b.OccurredAt), strings.Compare(a.ID, b.ID))
+				return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.occurred, b.occurred), strings.Compare(a.id, b.id))
 			})
 		}
 	}
@@ -172,7 +225,7 @@ func (e evidence) recount(q Query) []Cell {
 		periods := map[string][]*witness{}
 		for i := range e.facts {
 			w := &e.facts[i]
-			if _, has := w.Number(e.definition.Of); e.definition.Of != "" && !has {
+			if _, has := w.number(e.definition.Of); e.definition.Of != "" && !has {
 				continue
 			}
 			if w.day >= from && w.day <= to {
@@ -207,12 +260,12 @@ func divide(above, below []Cell) (cells []Cell) {
 // knownAt leaves out what was not known yet at a moment, and what was superseded
 // by then; a zero moment is now.
 func (e evidence) knownAt(asOf time.Time) evidence {
-	unknown := func(w *witness) bool {
-		if asOf.IsZero() {
-			return !w.until.IsZero()
-		}
-		return w.RecordedAt.After(asOf) || !w.until.IsZero() && !w.until.After(asOf)
+	if len(e.parts) > 0 {
+		e.parts = []evidence{e.parts[0].knownAt(asOf), e.parts[1].knownAt(asOf)}
+		return e
 	}
+	at := Query{AsOf: asOf}.asOf()
+	unknown := func(w *witness) bool { return w.recorded > at || w.until != 0 && w.until <= at }
 	facts := make([]witness, 0, len(e.facts))
 	for i := range e.facts {
 		if !unknown(&e.facts[i]) {
@@ -223,9 +276,9 @@ func (e evidence) knownAt(asOf time.Time) evidence {
 		return e
 	}
 	e.facts = facts
-	history := map[string][]*witness{}
-	for subject, h := range e.history {
-		history[subject] = slices.DeleteFunc(slices.Clone(h), unknown)
+	history := map[belonging][]*witness{}
+	for whose, h := range e.history {
+		history[whose] = slices.DeleteFunc(slices.Clone(h), unknown)
 	}
 	e.history = history
 	return e
@@ -256,20 +309,26 @@ func (e evidence) presentAt(end string) (list []*witness) {
 
 // figures makes the cells of one period.
 func (e evidence) figures(q Query, label string, list []*witness) (cells []Cell) {
-	groups := map[string][]*Fact{}
 	var place []int // of the dimensions of By
 	for _, name := range q.By {
 		place = append(place, slices.Index(e.names, name))
 	}
+	keys := map[*judged]string{} // they are few, and many facts have each; "": not wanted
+	groups := map[string][]*witness{}
 	for _, w := range list {
-		if !e.wanted(w, q.Only) {
-			continue
+		key, ok := keys[w.judged]
+		if !ok {
+			if e.wanted(w, q.Only) {
+				key = label
+				for _, i := range place {
+					key += "\x00" + w.judged.codes[i]
+				}
+			}
+			keys[w.judged] = key
 		}
-		key := label
-		for _, i := range place {
-			key += "\x00" + w.codes[i]
+		if key != "" {
+			groups[key] = append(groups[key], w)
 		}
-		groups[key] = append(groups[key], w.Fact)
 	}
 	for key, group := range groups {
 		cells = append(cells, figure(e.definition, key, group))
@@ -279,7 +338,7 @@ func (e evidence) figures(q Query, label string, list []*witness) (cells []Cell)
 
 func (e evidence) wanted(w *witness, only map[string][]string) bool {
 	for name, codes := range only {
-		if !slices.Contains(codes, w.codes[slices.Index(e.names, name)]) {
+		if !slices.Contains(codes, w.judged.codes[slices.Index(e.names, name)]) {
 			return false
 		}
 	}
@@ -287,18 +346,18 @@ func (e evidence) wanted(w *witness, only map[string][]string) bool {
 }
 
 // figure is the cell of a group of facts.
-func figure(d *Definition, key string, group []*Fact) Cell {
+func figure(d *Definition, key string, group []*witness) Cell {
 	people, firms := map[string]bool{}, map[string]bool{}
 	var total int64
 	var values []float64
 	for _, f := range group {
-		if f.Person != "" {
-			people[f.Person] = true
+		if f.person != "" {
+			people[f.person] = true
 		}
-		if f.Employer != "" {
-			firms[f.Employer] = true
+		if f.employer != "" {
+			firms[f.employer] = true
 		}
-		if n, ok := f.Number(d.Of); ok {
+		if n, ok := f.number(d.Of); ok {
 			total += n
 			values = append(values, float64(n))
 		}

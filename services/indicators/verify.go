@@ -25,51 +25,36 @@ func (s *service) Verify(ctx context.Context) (Verification, error) {
 	}
 	began := time.Now()
 	view := s.columns.View()
-	facts, err := s.storedBy(ctx, view)
+	stored, err := s.storedBy(ctx, view)
 	if err != nil {
 		return Verification{}, err
 	}
-	out, err := verify(ctx, s.defs, s.dims, facts, s.today(), view)
+	out, err := verify(ctx, s.defs, s.dims, stored, s.today(), view)
 	out.Served = view.facts
 	out.Seconds = math.Round(time.Since(began).Seconds()*1000) / 1000
 	return out, err
 }
 
 // storedBy reads the stored facts that a view should hold.
-func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
-	texts := map[string]string{} // codes and people are in many facts: each is kept once
-	once := func(text *string) {
-		kept, ok := texts[*text]
-		if !ok {
-			kept = *text
-			texts[kept] = kept
-		}
-		*text = kept
-	}
+func (s *service) storedBy(ctx context.Context, view *view) (*ledger, error) {
 	late := func(f Fact) bool {
 		n, here := s.columns.arrival(f.ID)
 		return here && n >= view.facts
 	}
-	facts := make([]Fact, 0, view.facts)
+	stored := newLedger()
 	var unseen []Fact
 	for f, err := range s.facts.all(ctx, "") {
 		if err != nil {
 			return nil, err
 		}
-		for _, field := range codeFields {
-			once(field(&f.Codes))
-		}
-		for _, text := range []*string{(*string)(&f.Kind), &f.Subject, &f.Person, &f.Offer, &f.Employer} {
-			once(text)
-		}
 		if !s.columns.Has(f.ID) {
 			unseen = append(unseen, f)
 		} else if !late(f) {
-			facts = append(facts, f)
+			stored.add(f)
 		}
 	}
 	if len(unseen) == 0 {
-		return facts, nil
+		return stored, nil
 	}
 	// Written a moment ago, here or by another replica, and on its way to memory?
 	if err := s.facts.catchUp(ctx); err != nil {
@@ -77,15 +62,15 @@ func (s *service) storedBy(ctx context.Context, view *view) ([]Fact, error) {
 	}
 	for _, f := range unseen {
 		if !late(f) {
-			facts = append(facts, f)
+			stored.add(f)
 		}
 	}
-	return facts, nil
+	return stored, nil
 }
 
 // verify recounts every check of every definition and compares it with what is
 // served; the definitions are shared out among the processors.
-func verify(ctx context.Context, defs Definitions, dims []Dimension, facts []Fact, today string, served *view) (Verification, error) {
+func verify(ctx context.Context, defs Definitions, dims []Dimension, facts *ledger, today string, served *view) (Verification, error) {
 	parts := make([]Verification, len(defs))
 	errs := make([]error, len(defs))
 	todo := make(chan int, len(defs))
@@ -102,7 +87,7 @@ func verify(ctx context.Context, defs Definitions, dims []Dimension, facts []Fac
 		})
 	}
 	working.Wait()
-	out := Verification{Facts: len(facts), Differences: []Difference{}}
+	out := Verification{Facts: len(facts.entries), Differences: []Difference{}}
 	for _, p := range parts {
 		out.Queries += p.Queries
 		out.Cells += p.Cells
@@ -113,8 +98,8 @@ func verify(ctx context.Context, defs Definitions, dims []Dimension, facts []Fac
 	return out, errors.Join(errs...)
 }
 
-func verifyOne(ctx context.Context, d *Definition, dims []Dimension, facts []Fact, today string, served *view) (out Verification, err error) {
-	evidence := evidenceOf(d, dims, facts)
+func verifyOne(ctx context.Context, d *Definition, dims []Dimension, facts *ledger, today string, served *view) (out Verification, err error) {
+	evidence := facts.evidence(d, dims).knownAt(time.Time{})
 	for _, q := range Checks(d, today, served.season) {
 		if err := ctx.Err(); err != nil {
 			return out, err
