@@ -292,8 +292,6 @@ func ratio(above, below []Cell) (out []Cell) {
 	return out
 }
 
-func sortCells(cells []Cell) { slices.SortFunc(cells, compareCells) }
-
 func compareCells(a, b Cell) int {
 	return cmp.Or(cmp.Compare(a.Period, b.Period), slices.Compare(a.Codes, b.Codes))
 }
