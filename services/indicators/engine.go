@@ -221,15 +221,7 @@ func (v *view) findExtent(m moment) (earliest, latest []int) {
 
 // walk calls do with the share of each processor.
 func (v *view) walk(do func(worker int, parts []part)) {
-	if len(v.shares) == 1 {
-		do(0, v.shares[0])
-		return
-	}
-	var working sync.WaitGroup
-	for w, share := range v.shares {
-		working.Go(func() { do(w, share) })
-	}
-	working.Wait()
+	allAtOnce(len(v.shares), func(w int) { do(w, v.shares[w]) })
 }
 
 // periods are those that the query covers.

@@ -330,7 +330,7 @@ func (g *grid) medians(grids []*grid) {
 	// place of the next of them among those that are kept.
 	places := make([][]int32, len(grids))
 	wanted := make([]uint8, len(g.tally)*buckets)
-	inTurns(len(grids), func(w int) {
+	allAtOnce(len(grids), func(w int) {
 		place := make([]int32, len(g.tally)*buckets)
 		for _, chunk := range grids[w].values {
 			for _, x := range chunk.list[:chunk.n] {
@@ -383,7 +383,7 @@ func (g *grid) medians(grids []*grid) {
 		}
 	}
 	seconds := make([]uint32, kept)
-	inTurns(len(grids), func(w int) {
+	allAtOnce(len(grids), func(w int) {
 		for _, chunk := range grids[w].values {
 			n := 0
 			for _, x := range chunk.list[:chunk.n] {
@@ -413,8 +413,8 @@ func (g *grid) medians(grids []*grid) {
 	})
 }
 
-// inTurns calls do for each of 0..n, beside each other.
-func inTurns(n int, do func(i int)) {
+// allAtOnce calls do for each of 0..n, beside each other, and waits for all.
+func allAtOnce(n int, do func(i int)) {
 	var working sync.WaitGroup
 	for i := range n {
 		working.Go(func() { do(i) })
