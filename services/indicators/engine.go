@@ -323,7 +323,7 @@ type counting struct {
 	otherTexts, ownTexts [][]string // the codes of each, in the order of By
 	otherBy, ownBy       []int      // places in By
 	periodOf             []int32    // by day: the first period that does not end before it; len(spans): none
-	inside               []bool     // by day: whether the periods have it
+	first, last          int64      // day of the periods
 	spans                []period
 }
 
@@ -469,13 +469,14 @@ func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 		}
 	}
 	// The periods.
-	pl.periodOf, pl.inside = make([]int32, 1<<16), make([]bool, 1<<16)
+	pl.periodOf, pl.first, pl.last = make([]int32, 1<<16), math.MaxInt64, -1
 	day := 0
 	for n, span := range spans {
 		first, _ := dayNumber(span.start)
 		last, _ := dayNumber(span.end - 1)
+		pl.first, pl.last = min(pl.first, int64(first)), int64(last)
 		for ; day <= int(last); day++ {
-			pl.periodOf[day], pl.inside[day] = int32(n), day >= int(first)
+			pl.periodOf[day] = int32(n)
 		}
 	}
 	for ; day < len(pl.periodOf); day++ {
@@ -492,18 +493,6 @@ func keys(m map[string][]string) iter.Seq[string] {
 			}
 		}
 	}
-}
-
-// begins is where the cells of each day's period begin; -1: the periods do not
-// have the day.
-func (pl *counting) begins() []int64 {
-	begins, perPeriod := make([]int64, len(pl.periodOf)), int64(pl.cellsOf())
-	for day, n := range pl.periodOf {
-		if begins[day] = -1; pl.inside[day] {
-			begins[day] = int64(n) * perPeriod
-		}
-	}
-	return begins
 }
 
 // sums says whether numbers are added up.
@@ -645,7 +634,7 @@ func (v *view) Behind(d *Definition, q Query, label string, codes []string) ([]s
 					continue
 				}
 				for _, e := range list {
-					if _, has := v.number(p.Of, e.amount); pl.inside[e.day] && (p.Of == "" || has) {
+					if _, has := v.number(p.Of, e.amount); int64(e.day) >= pl.first && int64(e.day) <= pl.last && (p.Of == "" || has) {
 						take(e)
 					}
 				}

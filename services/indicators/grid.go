@@ -37,7 +37,7 @@ type (
 	value  struct{ cell, seconds uint32 }
 	values struct {
 		n    int
-		list [1 << 15]value
+		list [1 << 13]value
 	}
 	wideValue struct {
 		cell  uint32
@@ -230,7 +230,7 @@ func (b *batch) numbers(v *view, of string) {
 // flow counts what happened in each period.
 func (g *grid) flow(v *view, parts []part) {
 	pl := g.plan
-	begins, ownCell, ownCells := pl.begins(), pl.ownCell, int64(len(pl.ownTexts))
+	ownCell, ownCells, perPeriod := pl.ownCell, int64(len(pl.ownTexts)), int64(pl.cellsOf())
 	b := &batch{plan: pl}
 	for _, b.part = range parts {
 		for b.next() {
@@ -239,11 +239,12 @@ func (g *grid) flow(v *view, parts []part) {
 			}
 			n := 0
 			for i, row := range b.rows[:b.n] {
-				cell, mine, begin := int64(b.deeds[i].cell()), int64(ownCell[b.own[row]]), begins[b.day[row]]
-				if cell|mine|begin < 0 { // one of them is -1
+				cell, mine, day := int64(b.deeds[i].cell()), int64(ownCell[b.own[row]]), int64(b.day[row])
+				if cell|mine|(day-pl.first)|(pl.last-day) < 0 { // one of them is
 					continue
 				}
-				b.rows[n], b.at[n], b.number[n] = row, g.place(uint64(begin+cell*ownCells+mine)), b.number[i]
+				key := int64(pl.periodOf[day])*perPeriod + cell*ownCells + mine
+				b.rows[n], b.at[n], b.number[n] = row, g.place(uint64(key)), b.number[i]
 				n++
 			}
 			b.n = n
@@ -321,11 +322,14 @@ func (g *grid) medians(grids []*grid) {
 			slices.Sort(list)
 		}
 	}
-	least, most := uint32(math.MaxUint32), uint32(0)
+	least, most, all := uint32(math.MaxUint32), uint32(0), 0
 	for _, from := range grids {
 		least, most = min(least, from.least), max(most, from.most)
+		for _, chunk := range from.values {
+			all += chunk.n
+		}
 	}
-	bits, first, buckets := bucketing(len(g.tally), least, most)
+	bits, first, buckets := bucketing(len(g.tally), all, least, most)
 	// By share of the facts, cell and bucket: how many values there are; then the
 	// place of the next of them among those that are kept.
 	places := make([][]int32, len(grids))
@@ -432,9 +436,10 @@ func (l leading) bucket(n uint32) int {
 }
 
 // bucketing gives each cell as many buckets, for the values from least to most, as
-// there can be counters in a processor's cache; first is that of least.
-func bucketing(cells int, least, most uint32) (l leading, first, buckets int) {
-	const counters = 1 << 18
+// there can be counters in a processor's cache, and not more counters than values
+// unless there are more cells; first is the bucket of least.
+func bucketing(cells, values int, least, most uint32) (l leading, first, buckets int) {
+	counters := min(values, 1<<18)
 	for l = 16; ; l++ {
 		first = l.bucket(least)
 		if buckets = l.bucket(most) - first + 1; l == 31 || cells*buckets <= counters {
