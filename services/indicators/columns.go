@@ -21,9 +21,11 @@ import (
 // it is merged into the base, beside the questions. Segments never change, so that
 // a view taken at any moment stays as it was while facts keep coming.
 type Columns struct {
-	dims   dimensionSet
-	fields []string // the dimensions that are kept
-	season string   // the day on which one begins, as MM-DD
+	dims     dimensionSet
+	fields   []string        // the dimensions that are kept
+	season   string          // the day on which one begins, as MM-DD
+	parts    []Part          // of the definitions, those that pick alike once
+	declared map[string]bool // their keys
 	// mergeAt is the number of rows from which the overlay is merged into the base.
 	mergeAt int
 
@@ -167,12 +169,17 @@ func NewColumns(dims []Dimension, defs Definitions) *Columns {
 		dims: newDimensionSet(dims), mergeAt: leastMerge, dicts: map[string]*dictionary{}, amountOf: map[amount]uint32{},
 		own: combinations{of: map[string]uint32{}}, other: combinations{of: map[string]uint32{}, fields: []string{KindName}},
 		touched: map[uint32]bool{}, claims: map[string][]claim{}, fresh: map[uint32][]claim{}, until: map[uint32]int64{},
-		base: &segment{}, overlay: &segment{},
+		base: &segment{}, overlay: &segment{}, declared: map[string]bool{},
 	}
 	used := map[string]bool{}
 	for _, d := range defs {
 		for _, name := range d.Columns() {
 			used[name] = true
+		}
+		for _, p := range d.Parts() {
+			if key := p.key(); !c.declared[key] {
+				c.declared[key], c.parts = true, append(c.parts, p)
+			}
 		}
 	}
 	for _, name := range journeyCodes {
@@ -341,21 +348,26 @@ func (c *Columns) view() *view {
 		return c.last
 	}
 	c.lay()
+	c.last = c.viewOf(c.base, c.merging, c.overlay)
+	return c.last
+}
+
+// viewOf is a view of some segments.
+func (c *Columns) viewOf(segments ...*segment) *view {
 	v := &view{
-		facts: int(c.facts.n), season: c.season, amounts: c.amounts, dicts: map[string][]string{},
+		facts: int(c.facts.n), season: c.season, amounts: c.amounts, dicts: map[string][]string{}, declared: c.declared,
 		own: c.own.fields, ownCodes: c.own.codes, other: c.other.fields, otherCodes: c.other.codes,
 		ids: c.facts.names(), subjects: c.subjects.names(), bySource: slices.Clone(c.bySource),
 	}
 	for name, d := range c.dicts {
 		v.dicts[name] = d.texts
 	}
-	for _, s := range []*segment{c.base, c.merging, c.overlay} {
+	for _, s := range segments {
 		if s != nil && s.rows() > 0 {
 			v.segments = append(v.segments, s)
 		}
 	}
 	v.shareOut()
-	c.last = v
 	return v
 }
 
@@ -386,6 +398,7 @@ func (c *Columns) lay() {
 	clear(c.fresh)
 	if c.base.rows() == 0 {
 		c.base = s
+		c.viewOf(s).prepare(s, c.parts)
 		return
 	}
 	c.overlay = merge(c.overlay, s)
@@ -396,6 +409,10 @@ func (c *Columns) lay() {
 	c.merging, c.overlay = over, &segment{}
 	go func() {
 		both := merge(base, over)
+		c.mu.Lock()
+		v := c.viewOf(both)
+		c.mu.Unlock()
+		v.prepare(both, c.parts)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.base, c.merging = both, nil

@@ -62,6 +62,7 @@ type view struct {
 	dicts                map[string][]string
 	amounts              []amount
 	ids, subjects        names
+	declared             map[string]bool // the keys of the parts of the definitions
 	bySource             []SourceCount
 
 	// extents, by the moment of which they are: those of now, and the last one that
@@ -296,30 +297,18 @@ const (
 	leaves
 )
 
-// deed is what a row does: its role, and the cell of its combination of others.
-type deed uint32
-
-const roleBits = 3
-
-func newDeed(role uint8, cell int32) deed { return deed(cell+1)<<roleBits | deed(role) }
-
-func (d deed) role() uint8 { return uint8(d & (1<<roleBits - 1)) }
-
-// cell of the combination of others; -1: it is filtered away.
-func (d deed) cell() int32 { return int32(d>>roleBits) - 1 }
-
 // counting is one count of a definition and a query, put to every combination of codes
 // before a row is looked at.
 type counting struct {
 	part   Part
 	moment moment
-	// What a row does is does[combination of others * classes + class of own].
-	does    []deed
-	classes int
-	class   []int32 // by combination of own codes
-	// The cell of a row is its deed's * ownCells + ownCell; -1: none, because it is
-	// filtered away.
-	ownCell              []int32
+	// What the selectors say is roles[place of the combination of others + class of
+	// the combination of own codes].
+	roles        []uint8
+	place, class []int32
+	// The cell of a row is otherCell * ownCells + ownCell, by its combinations; -1:
+	// none, because it is filtered away.
+	otherCell, ownCell   []int32
 	otherTexts, ownTexts [][]string // the codes of each, in the order of By
 	otherBy, ownBy       []int      // places in By
 	periodOf             []int32    // by day: the first period that does not end before it; len(spans): none
@@ -391,11 +380,13 @@ func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 	all := func(int) bool { return true }
 	looked := func(c int) bool { return at[v.kindOf(uint32(c))] }
 	var classTexts, groupTexts [][]string
-	var groupOf []int32
 	pl.class, classTexts = v.project(v.own, v.ownCodes, readOwn, all)
-	groupOf, groupTexts = v.project(v.other, v.otherCodes, readOther, looked)
-	pl.classes = max(len(classTexts), 1)
-	answers := make([]uint8, len(groupTexts)*pl.classes)
+	pl.place, groupTexts = v.project(v.other, v.otherCodes, readOther, looked)
+	classes := max(len(classTexts), 1)
+	pl.roles = make([]uint8, (len(groupTexts)+1)*classes) // the first are of those that are not looked at
+	for c := range pl.place {
+		pl.place[c] = (pl.place[c] + 1) * int32(classes)
+	}
 	for g, texts := range groupTexts {
 		for c, own := range classTexts {
 			code := func(name string) string {
@@ -404,7 +395,7 @@ func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 				}
 				return own[slices.Index(readOwn, name)]
 			}
-			answer := &answers[g*pl.classes+c]
+			answer := &pl.roles[(g+1)*classes+c]
 			switch {
 			case p.Facts != nil && p.Facts.Match(code):
 				*answer = counts
@@ -418,8 +409,8 @@ func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 		}
 	}
 	relevant := func(c int) bool {
-		g := int(groupOf[c])
-		return g >= 0 && slices.ContainsFunc(answers[g*pl.classes:(g+1)*pl.classes], func(role uint8) bool { return role != 0 })
+		at := int(pl.place[c])
+		return slices.ContainsFunc(pl.roles[at:at+classes], func(role uint8) bool { return role != 0 })
 	}
 	// The cells.
 	var cutOwn, cutOther, keepOwn, keepOther []string
@@ -455,19 +446,7 @@ func (v *view) plan(p Part, q Query, spans []period) (*counting, error) {
 	}
 	keepsOther := keeps(v.other, v.otherCodes, keepOther)
 	pl.ownCell, pl.ownTexts = v.project(v.own, v.ownCodes, cutOwn, keeps(v.own, v.ownCodes, keepOwn))
-	var otherCell []int32
-	otherCell, pl.otherTexts = v.project(v.other, v.otherCodes, cutOther, func(c int) bool { return relevant(c) && keepsOther(c) })
-	pl.does = make([]deed, len(groupOf)*pl.classes)
-	for c, g := range groupOf {
-		if g < 0 {
-			continue
-		}
-		for class, role := range answers[int(g)*pl.classes : (int(g)+1)*pl.classes] {
-			if role != 0 {
-				pl.does[c*pl.classes+class] = newDeed(role, otherCell[c])
-			}
-		}
-	}
+	pl.otherCell, pl.otherTexts = v.project(v.other, v.otherCodes, cutOther, func(c int) bool { return relevant(c) && keepsOther(c) })
 	// The periods.
 	pl.periodOf, pl.first, pl.last = make([]int32, 1<<16), math.MaxInt64, -1
 	day := 0
@@ -493,6 +472,20 @@ func keys(m map[string][]string) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// role is what the selectors say of a row.
+func (pl *counting) role(other uint32, own uint16) uint8 {
+	return pl.roles[pl.place[other&codesOf]+pl.class[own]]
+}
+
+// cell of a row; -1: none.
+func (pl *counting) cell(other uint32, own uint16) int32 {
+	a, b := pl.otherCell[other&codesOf], pl.ownCell[own]
+	if a|b < 0 {
+		return -1
+	}
+	return a*int32(len(pl.ownTexts)) + b
 }
 
 // sums says whether numbers are added up.
@@ -619,24 +612,23 @@ func (v *view) Behind(d *Definition, q Query, label string, codes []string) ([]s
 		for cell := range wanted {
 			wanted[cell] = slices.Equal(pl.codes(cell), codes)
 		}
-		var list []happening
 		for _, from := range v.parts {
-			take := func(e happening) {
-				if e.cell >= 0 && wanted[e.cell] {
-					ids = append(ids, v.ids.text(from.arrival[e.row]))
+			take := func(row uint32) {
+				if cell := pl.cell(from.other[row], from.own[row]); cell >= 0 && wanted[cell] {
+					ids = append(ids, v.ids.text(from.arrival[row]))
 				}
 			}
-			for i := from.from; i < from.to; {
-				end := from.endOfSubject(i)
-				list = pl.history(list[:0], from, i, end)
-				if i = end; p.Measure == Stock {
-					pl.present(list, func(e happening, _, _ int32) { take(e) })
-					continue
+			pick := v.pick(from.segment, pl)
+			sojourns, _ := within(pick.sojourns, from, sojourn.at)
+			for _, s := range sojourns {
+				if pl.periodOf[s.from] < pl.periodOf[s.to] {
+					take(uint32(s.at()))
 				}
-				for _, e := range list {
-					if _, has := v.number(p.Of, e.amount); int64(e.day) >= pl.first && int64(e.day) <= pl.last && (p.Of == "" || has) {
-						take(e)
-					}
+			}
+			rows, _ := within(pick.rows, from, rowAt)
+			for _, row := range rows {
+				if day := int64(from.day[row]); day >= pl.first && day <= pl.last && pl.moment.knows(from.segment, int(row)) {
+					take(row)
 				}
 			}
 		}

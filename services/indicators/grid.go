@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 	"sync"
 )
 
@@ -14,17 +13,20 @@ const mostDense = 1 << 21
 
 // grid is the figures of one count by period and cell.
 type grid struct {
-	plan        *counting
-	places      map[uint64]int32 // where a cell is, when they are too many for arrays
-	keys        []uint64         // the other way round
-	tally       []tally
-	sum         []int64          // of a measure that has one
-	firmsAt     map[uint32]int64 // how many different ones: countFirms
-	firms       []uint64         // cell << 32 | employer, with repetitions
-	values      []*values
-	least, most uint32      // of values
-	wide        []wideValue // the values that are not small
-	middle      [][2]float64
+	plan    *counting
+	places  map[uint64]int32 // where a cell is, when they are too many for arrays
+	keys    []uint64         // the other way round
+	tally   []tally
+	sum     []int64          // of a measure that has one
+	firmsAt map[uint32]int64 // how many different ones: countFirms
+	firms   []uint64         // cell << 32 | employer, with repetitions
+	// Of a median, the values: how many each bucket of each cell has, and in which
+	// bucket which is.
+	bucketing
+	buckets []int32
+	values  []*values
+	wide    []wideValue // those that are not small
+	middle  [][2]float64
 }
 
 // tally is what there is in a cell. There are fewer rows than an int32 can count.
@@ -34,7 +36,7 @@ type tally struct {
 }
 
 type (
-	value  struct{ cell, seconds uint32 }
+	value  struct{ bucket, seconds uint32 }
 	values struct {
 		n    int
 		list [1 << 13]value
@@ -45,15 +47,20 @@ type (
 	}
 )
 
-func newGrid(pl *counting) *grid {
-	g := &grid{plan: pl, least: math.MaxUint32}
-	if size := pl.width() * pl.cellsOf(); size <= mostDense {
-		g.tally = make([]tally, size)
-		if pl.sums() {
-			g.sum = make([]int64, size)
-		}
-	} else {
-		g.places = map[uint64]int32{}
+func newGrid(pl *counting, picks []*picked) *grid {
+	g := &grid{plan: pl}
+	size := pl.width() * pl.cellsOf()
+	if size > mostDense {
+		g.places, g.bucketing = map[uint64]int32{}, oneBucket
+		return g
+	}
+	g.tally = make([]tally, size)
+	if pl.sums() {
+		g.sum = make([]int64, size)
+	}
+	if pl.part.Measure == MedianDays {
+		g.bucketing = newBucketing(size, picks)
+		g.buckets = make([]int32, size*g.each)
 	}
 	return g
 }
@@ -85,6 +92,9 @@ func (g *grid) sparse(key uint64) uint32 {
 		if g.plan.sums() {
 			g.sum = append(g.sum, 0)
 		}
+		if g.plan.part.Measure == MedianDays {
+			g.buckets = append(g.buckets, 0)
+		}
 	}
 	return uint32(at)
 }
@@ -96,15 +106,28 @@ func (v *view) grid(p Part, q Query, spans []period) (*grid, error) {
 		return nil, err
 	}
 	if len(spans) == 0 || pl.cellsOf() == 0 || len(v.shares) == 0 {
-		return newGrid(pl), nil
+		return newGrid(pl, nil), nil
+	}
+	picks, of := make([]*picked, len(v.segments)), map[*segment]*picked{}
+	for i, s := range v.segments {
+		picks[i] = v.pick(s, pl)
+		of[s] = picks[i]
 	}
 	grids := make([]*grid, len(v.shares))
 	v.walk(func(w int, parts []part) {
-		grids[w] = newGrid(pl)
-		if p.Measure == Stock {
-			grids[w].stock(v, parts)
-		} else {
-			grids[w].flow(v, parts)
+		grids[w] = newGrid(pl, picks)
+		var rows []uint32
+		var sojourns []sojourn
+		for i, p := range parts {
+			if i == 0 || p.segment != parts[i-1].segment {
+				rows, sojourns = of[p.segment].rows, of[p.segment].sojourns
+			}
+			var here []uint32
+			here, rows = within(rows, p, rowAt)
+			grids[w].flow(v, p, here)
+			var there []sojourn
+			there, sojourns = within(sojourns, p, sojourn.at)
+			grids[w].stock(v, p, there)
 		}
 	})
 	g := grids[0]
@@ -145,7 +168,7 @@ func (g *grid) add(more *grid) {
 	for _, chunk := range more.values {
 		for i := range chunk.list[:chunk.n] {
 			x := &chunk.list[i]
-			x.cell = g.place(more.keys[x.cell])
+			x.bucket = g.place(more.keys[x.bucket]) // there is one of each cell
 		}
 	}
 	for i := range more.wide {
@@ -158,137 +181,85 @@ func (t *tally) add(more tally) {
 	t.people += more.people
 }
 
-// batch is rows of a part that do something and were known at the moment, a few at
-// a time: what is done to each of them is done in short loops, one after the other,
-// nearly all without a branch.
-type batch struct {
-	part
-	plan   *counting
-	n      int
-	rows   [batchRows]uint32
-	deeds  [batchRows]deed
-	at     [batchRows]uint32 // the cells of a flow
-	number [batchRows]int64  // of a measure of numbers
-}
-
+// batchRows are counted at a time: what is done to each of them is done in short
+// loops, one after the other.
 const batchRows = 1024
 
-// next takes the next rows of the part, from its beginning on; false: there are no
-// more.
-func (b *batch) next() bool {
-	if b.from == b.to {
-		return false
-	}
-	pl, from := b.plan, b.from
-	b.from = min(from+batchRows, b.to)
-	other, own := b.other[from:b.from], b.own[from:b.from]
-	if pl.classes == 1 {
-		for i, o := range other {
-			b.deeds[i] = pl.does[o&codesOf]
-		}
-	} else {
-		for i, o := range other {
-			b.deeds[i] = pl.does[int(o&codesOf)*pl.classes+int(pl.class[own[i]])]
-		}
-	}
-	// What is kept is written where it was read, or before.
-	n := 0
-	if pl.moment.everything(b.segment) {
-		for i, o := range other {
-			d := b.deeds[i]
-			b.rows[n], b.deeds[n] = uint32(from+i), d
-			n += int((d | -d) >> 31 &^ deed(o>>31)) // superseded is the highest bit
-		}
-	} else {
-		for i := range other {
-			if b.deeds[i] != 0 && pl.moment.knows(b.segment, from+i) {
-				b.rows[n], b.deeds[n] = uint32(from+i), b.deeds[i]
-				n++
-			}
-		}
-	}
-	b.n = n
-	return true
-}
-
-// numbers keeps the rows that have the number that is asked for.
-func (b *batch) numbers(v *view, of string) {
-	n := 0
-	for i, row := range b.rows[:b.n] {
-		number, ok := int64(b.amount[row]), true
-		if of != StaySeconds || number >= amountPlace {
-			number, ok = v.number(of, b.amount[row])
-		}
-		if ok {
-			b.rows[n], b.deeds[n], b.number[n] = row, b.deeds[i], number
-			n++
-		}
-	}
-	b.n = n
-}
-
 // flow counts what happened in each period.
-func (g *grid) flow(v *view, parts []part) {
+func (g *grid) flow(v *view, p part, picked []uint32) {
 	pl := g.plan
-	ownCell, ownCells, perPeriod := pl.ownCell, int64(len(pl.ownTexts)), int64(pl.cellsOf())
-	b := &batch{plan: pl}
-	for _, b.part = range parts {
-		for b.next() {
-			if pl.part.Of != "" {
-				b.numbers(v, pl.part.Of)
-			}
+	otherCell, ownCell, ownCells, perPeriod := pl.otherCell, pl.ownCell, int64(len(pl.ownTexts)), int64(pl.cellsOf())
+	everything, gone := pl.moment.everything(p.segment), uint32(0)
+	if everything {
+		gone = superseded
+	}
+	var known, rows, at [batchRows]uint32
+	for len(picked) > 0 {
+		batch := picked[:min(batchRows, len(picked))]
+		picked = picked[len(batch):]
+		if !everything {
 			n := 0
-			for i, row := range b.rows[:b.n] {
-				cell, mine, day := int64(b.deeds[i].cell()), int64(ownCell[b.own[row]]), int64(b.day[row])
-				if cell|mine|(day-pl.first)|(pl.last-day) < 0 { // one of them is
-					continue
+			for _, row := range batch {
+				if pl.moment.knows(p.segment, int(row)) {
+					known[n] = row
+					n++
 				}
-				key := int64(pl.periodOf[day])*perPeriod + cell*ownCells + mine
-				b.rows[n], b.at[n], b.number[n] = row, g.place(uint64(key)), b.number[i]
-				n++
 			}
-			b.n = n
-			for i, row := range b.rows[:n] {
-				// The rows of a person lie together.
-				t, who := &g.tally[b.at[i]], b.group[row]+1
-				other := t.stamp ^ who
-				t.n++
-				t.people += int32((other | -other) >> 31 &^ (b.other[row] >> 30)) // aboutNobody is the bit
-				t.stamp = who
-			}
-			g.measure(v, b)
+			batch = known[:n]
 		}
+		n := 0
+		for _, row := range batch {
+			o := p.other[row]
+			cell, mine, day := int64(otherCell[o&codesOf]), int64(ownCell[p.own[row]]), int64(p.day[row])
+			if cell|mine|(day-pl.first)|(pl.last-day)|int64(int32(o&gone)) < 0 { // one of them is
+				continue
+			}
+			here := g.place(uint64(int64(pl.periodOf[day])*perPeriod + cell*ownCells + mine))
+			rows[n], at[n] = row, here
+			n++
+			// The rows of a person lie together.
+			t, who := &g.tally[here], p.group[row]+1
+			other := t.stamp ^ who
+			t.n++
+			t.people += int32((other | -other) >> 31 &^ (o >> 30)) // aboutNobody is the bit
+			t.stamp = who
+		}
+		g.measure(v, p, rows[:n], at[:n])
 	}
 }
 
-// measure adds up what there is beside facts and people.
-func (g *grid) measure(v *view, b *batch) {
-	switch g.plan.part.Measure {
+// measure adds up what rows have beside being facts about people; at is where.
+func (g *grid) measure(v *view, p part, rows, at []uint32) {
+	switch of := g.plan.part.Of; g.plan.part.Measure {
 	case Sum:
-		for i, at := range b.at[:b.n] {
-			g.sum[at] += b.number[i]
+		for i, row := range rows {
+			n, _ := v.number(of, p.amount[row])
+			g.sum[at[i]] += n
 		}
 	case MedianDays:
-		if last := len(g.values) - 1; last < 0 || g.values[last].n+b.n > len(g.values[last].list) {
+		if last := len(g.values) - 1; last < 0 || g.values[last].n+len(rows) > len(g.values[last].list) {
 			chunk := spareValues.Get().(*values)
 			chunk.n = 0
 			g.values = append(g.values, chunk)
 		}
-		chunk, least, most := g.values[len(g.values)-1], g.least, g.most
-		for i, at := range b.at[:b.n] {
-			if n := b.number[i]; n >= 0 && n <= math.MaxUint32 {
-				chunk.list[chunk.n] = value{at, uint32(n)}
-				chunk.n++
-				least, most = min(least, uint32(n)), max(most, uint32(n))
-			} else {
-				g.wide = append(g.wide, wideValue{at, n})
+		chunk := g.values[len(g.values)-1]
+		for i, row := range rows {
+			n := int64(p.amount[row])
+			if of != StaySeconds || n >= amountPlace {
+				if n, _ = v.number(of, uint32(n)); n < 0 || n > math.MaxUint32 {
+					g.wide = append(g.wide, wideValue{at[i], n})
+					continue
+				}
 			}
+			bucket := at[i]*uint32(g.each) + g.bucket(uint32(n))
+			g.buckets[bucket]++
+			chunk.list[chunk.n] = value{bucket, uint32(n)}
+			chunk.n++
 		}
-		g.least, g.most = least, most
 	case DistinctEmployers:
-		for i, at := range b.at[:b.n] {
-			if e := v.employer(b.amount[b.rows[i]]); e != 0 {
-				g.firms = append(g.firms, uint64(at)<<32|uint64(e))
+		for i, row := range rows {
+			if e := v.employer(p.amount[row]); e != 0 {
+				g.firms = append(g.firms, uint64(at[i])<<32|uint64(e))
 			}
 		}
 	}
@@ -322,32 +293,26 @@ func (g *grid) medians(grids []*grid) {
 			slices.Sort(list)
 		}
 	}
-	least, most, all := uint32(math.MaxUint32), uint32(0), 0
-	for _, from := range grids {
-		least, most = min(least, from.least), max(most, from.most)
-		for _, chunk := range from.values {
-			all += chunk.n
-		}
-	}
-	bits, first, buckets := bucketing(len(g.tally), all, least, most)
-	// By share of the facts, cell and bucket: how many values there are; then the
-	// place of the next of them among those that are kept.
-	places := make([][]int32, len(grids))
-	wanted := make([]uint8, len(g.tally)*buckets)
-	allAtOnce(len(grids), func(w int) {
-		place := make([]int32, len(g.tally)*buckets)
-		for _, chunk := range grids[w].values {
-			for _, x := range chunk.list[:chunk.n] {
-				place[int(x.cell)*buckets+bits.bucket(x.seconds)-first]++
+	each := g.each
+	// By share of the facts and bucket: how many values there are; then the place of
+	// the next of them among those that are kept.
+	places, wanted := make([][]int32, len(grids)), make([]uint8, len(g.tally)*each)
+	for w, from := range grids {
+		if g.places != nil { // they are where they are in g
+			from.buckets = make([]int32, len(g.tally))
+			for _, chunk := range from.values {
+				for _, x := range chunk.list[:chunk.n] {
+					from.buckets[x.bucket]++
+				}
 			}
 		}
-		places[w] = place
-	})
+		places[w] = from.buckets
+	}
 	picks, kept := make([][3]ranked, len(g.tally)), int32(0)
 	for cell := range picks {
 		n := 0
 		for _, place := range places {
-			for _, here := range place[cell*buckets : (cell+1)*buckets] {
+			for _, here := range place[cell*each : (cell+1)*each] {
 				n += int(here)
 			}
 		}
@@ -366,7 +331,7 @@ func (g *grid) medians(grids []*grid) {
 			}
 		}
 		before := 0
-		for at := cell * buckets; at < (cell+1)*buckets; at++ {
+		for at := cell * each; at < (cell+1)*each; at++ {
 			here := 0
 			for _, place := range places {
 				here += int(place[at])
@@ -391,13 +356,12 @@ func (g *grid) medians(grids []*grid) {
 		for _, chunk := range grids[w].values {
 			n := 0
 			for _, x := range chunk.list[:chunk.n] {
-				x.cell = uint32(int(x.cell)*buckets + bits.bucket(x.seconds) - first)
 				chunk.list[n] = x
-				n += int(wanted[x.cell])
+				n += int(wanted[x.bucket])
 			}
 			for _, x := range chunk.list[:n] {
-				seconds[places[w][x.cell]] = x.seconds
-				places[w][x.cell]++
+				seconds[places[w][x.bucket]] = x.seconds
+				places[w][x.bucket]++
 			}
 			spareValues.Put(chunk)
 		}
@@ -426,26 +390,40 @@ func allAtOnce(n int, do func(i int)) {
 	working.Wait()
 }
 
-// leading is how many bits of a number, as a float, are left out to name its
-// bucket: those that remain are its exponent and the first ones of its mantissa.
-type leading int
-
-func (l leading) bucket(n uint32) int {
-	const one = 127 << 23 // the bits of 1
-	return int(math.Float32bits(float32(uint64(n)+1))>>l) - one>>l
+// bucketing shares the values of each cell out into buckets by their first bits, as
+// floats: the exponent, and as much of the mantissa as there is room for.
+type bucketing struct {
+	less  int    // bits that are left out
+	first uint32 // the bits of the least value
+	each  int    // buckets of a cell
 }
 
-// bucketing gives each cell as many buckets, for the values from least to most, as
-// there can be counters in a processor's cache, and not more counters than values
-// unless there are more cells; first is the bucket of least.
-func bucketing(cells, values int, least, most uint32) (l leading, first, buckets int) {
-	counters := min(values, 1<<18)
-	for l = 16; ; l++ {
-		first = l.bucket(least)
-		if buckets = l.bucket(most) - first + 1; l == 31 || cells*buckets <= counters {
-			return l, first, max(buckets, 1)
+// oneBucket is for cells that are too many for arrays.
+var oneBucket = bucketing{less: 31, each: 1}
+
+// newBucketing gives each cell as many buckets as there can be counters in a
+// processor's cache, and not more counters than values unless there are more cells.
+func newBucketing(cells int, picks []*picked) bucketing {
+	least, most, all := uint32(math.MaxUint32), uint32(0), 0
+	for _, p := range picks {
+		least, most, all = min(least, p.least), max(most, p.most), all+len(p.rows)
+	}
+	if least > most {
+		return oneBucket
+	}
+	counters := min(all, 1<<18)
+	for b := (bucketing{less: 16}); ; b.less++ {
+		b.first = 0
+		b.first = b.bucket(least)
+		b.each = int(b.bucket(most)) + 1
+		if b.less == oneBucket.less || cells*b.each <= counters {
+			return b
 		}
 	}
+}
+
+func (b bucketing) bucket(n uint32) uint32 {
+	return math.Float32bits(float32(uint64(n)+1))>>b.less - b.first
 }
 
 // nth is the value of a rank, from 0; the list is left in another order (Hoare's
@@ -482,221 +460,65 @@ func nth(list []uint32, rank int) uint32 {
 	return list[rank]
 }
 
-// happening is a row of a subject's history.
-type happening struct {
-	day    uint16
-	role   uint8
-	cell   int32 // -1: filtered away
-	amount uint32
-	row    int
-}
-
-// sojourn is a time in which a subject is in a cell at the end of each period: from,
-// to excluded.
-type sojourn struct {
-	cell, from, to int32
-	amount         uint32
-}
-
-// census is the counting of a stock: the stays of one group, and the subject of it
-// that is under way.
-type census struct {
-	*grid
-	view     *view
-	sums     bool
-	stays    []sojourn // of the group
-	subjects int       // that have stays
-	order    []uint64
-
-	mark int     // where the stays of the subject begin
-	now  sojourn // cell -1: it is not there
-	last uint16  // the day of its last event
-	gone bool
-	told bool // all its stays are here, whatever events follow
-}
-
-// stock counts what is there at the end of each period, by noting where it
-// changes: see accumulate. A subject is there as the latest fact in its own order
-// says that had happened by then; so a fact that came late, or was corrected to
-// another date, takes its place in the history.
-func (g *grid) stock(v *view, parts []part) {
-	pl, ownCells := g.plan, int32(len(g.plan.ownTexts))
-	c := &census{grid: g, view: v, sums: pl.sums(), now: sojourn{cell: -1}}
-	b := &batch{plan: pl}
-	for _, p := range parts {
-		first, end := p.from, p.from // of the subject under way
-		for b.part = p; b.next(); {
-			for i, row := range b.rows[:b.n] {
-				at := int(row)
-				if at >= end {
-					c.endSubject(p, first, at)
-					first, end = at, p.endOfSubject(at)
-				}
-				day, does := p.day[at], b.deeds[i]
-				if day < c.last && !c.told { // it did not occur in its order
-					c.tell(p, first, end)
-				}
-				if c.told || c.gone && does.role() == changes {
-					continue
-				}
-				period := pl.periodOf[day]
-				c.leave(period)
-				c.last, c.gone = day, does.role() == leaves
-				if a, b := does.cell(), pl.ownCell[p.own[at]]; !c.gone && a|b >= 0 {
-					c.now = sojourn{cell: a*ownCells + b, from: period}
-					if c.sums {
-						c.now.amount = p.amount[at]
-					}
-				}
+// stock counts what is there at the end of each period, by noting where it changes:
+// see accumulate.
+func (g *grid) stock(v *view, p part, sojourns []sojourn) {
+	pl, sums, width := g.plan, g.plan.sums(), uint64(g.plan.width())
+	ends := func(cell, from, to int32) (begin, end uint32) {
+		at := uint64(cell) * width
+		return g.place(at + uint64(from)), g.place(at + uint64(to))
+	}
+	// Whoever is in a cell twice is one person: the sojourns of one who has several
+	// subjects, by cell and beginning.
+	const bits = 17 // of a period
+	var order []uint64
+	person := uint32(0)
+	settle := func() {
+		slices.Sort(order)
+		for i := 0; i < len(order); {
+			cell, from, to := order[i]>>(2*bits), int32(order[i]>>bits&(1<<bits-1)), int32(0)
+			for ; i < len(order) && order[i]>>bits <= cell<<bits|uint64(max(from, to)); i++ {
+				to = max(to, int32(order[i]&(1<<bits-1)))
 			}
+			begin, end := ends(int32(cell), from, to)
+			g.tally[begin].people++
+			g.tally[end].people--
 		}
-		if first < end {
-			c.endSubject(p, first, p.to)
-		}
+		order = order[:0]
 	}
-}
-
-// leave ends the stay that is now.
-func (c *census) leave(at int32) {
-	if now := c.now; now.cell >= 0 && now.from < at {
-		now.to = at
-		if n := len(c.stays); n > c.mark && c.stays[n-1].to == now.from && c.stays[n-1].cell == now.cell && c.stays[n-1].amount == now.amount {
-			c.stays[n-1].to = at // it stayed where it was
-		} else {
-			c.stays = append(c.stays, now)
-		}
-	}
-	c.now.cell = -1
-}
-
-// tell finds the stays of a subject from all its events.
-func (c *census) tell(p part, first, end int) {
-	c.stays, c.now.cell, c.told = c.stays[:c.mark], -1, true
-	c.plan.present(c.plan.history(nil, p, first, end), func(e happening, from, to int32) {
-		if e.cell >= 0 && from < to {
-			c.stays = append(c.stays, sojourn{e.cell, from, to, e.amount})
-		}
-	})
-}
-
-// endSubject ends the one that began with the row first, and its group if the row
-// next is of another one.
-func (c *census) endSubject(p part, first, next int) {
-	c.leave(int32(len(c.plan.spans)))
-	if len(c.stays) > c.mark {
-		c.subjects++
-	}
-	if next == p.to || p.group[next] != p.group[first] || (p.other[next]^p.other[first])&aboutNobody != 0 {
-		c.settle(p.other[first]&aboutNobody != 0)
-	}
-	c.mark, c.last, c.gone, c.told = len(c.stays), 0, false, false
-}
-
-// settle counts the stays of a group.
-func (c *census) settle(nobody bool) {
-	for _, s := range c.stays {
-		begin, end := c.ends(s)
-		c.tally[begin].n++
-		c.tally[end].n--
-		if c.sums {
-			if n, ok := c.view.number(c.plan.part.Of, s.amount); ok {
-				c.sum[begin] += n
-				c.sum[end] -= n
-			}
-		}
-		if c.subjects == 1 && !nobody {
-			c.tally[begin].people++
-			c.tally[end].people--
-		}
-	}
-	if c.subjects > 1 && !nobody { // who is there twice is one person
-		const bits = 17 // of a period
-		c.order = c.order[:0]
-		for _, s := range c.stays {
-			c.order = append(c.order, uint64(s.cell)<<(2*bits)|uint64(s.from)<<bits|uint64(s.to))
-		}
-		slices.Sort(c.order)
-		for i := 0; i < len(c.order); {
-			s := sojourn{cell: int32(c.order[i] >> (2 * bits)), from: int32(c.order[i] >> bits & (1<<bits - 1))}
-			for ; i < len(c.order) && c.order[i]>>bits <= uint64(s.cell)<<bits|uint64(max(s.from, s.to)); i++ {
-				s.to = max(s.to, int32(c.order[i]&(1<<bits-1)))
-			}
-			begin, end := c.ends(s)
-			c.tally[begin].people++
-			c.tally[end].people--
-		}
-	}
-	c.stays, c.subjects = c.stays[:0], 0
-}
-
-// ends are the places at which a stay begins and ends.
-func (c *census) ends(s sojourn) (begin, end uint32) {
-	at := uint64(s.cell) * uint64(c.plan.width())
-	return c.place(at + uint64(s.from)), c.place(at + uint64(s.to))
-}
-
-// endOfSubject is the end of the rows of the subject that row i begins.
-func (p part) endOfSubject(i int) int {
-	subject, group, nobody := p.subject[i], p.group[i], p.other[i]&aboutNobody
-	for i++; i < p.to && p.subject[i] == subject && p.group[i] == group && p.other[i]&aboutNobody == nobody; i++ {
-	}
-	return i
-}
-
-// history appends the events of a subject that have a role, in its own order.
-func (pl *counting) history(to []happening, p part, from, end int) []happening {
-	for i := from; i < end; i++ {
-		does := pl.does[int(p.other[i]&codesOf)*pl.classes+int(pl.class[p.own[i]])]
-		if does == 0 || !pl.moment.knows(p.segment, i) {
+	for _, s := range sojourns {
+		from, to := pl.periodOf[s.from], pl.periodOf[s.to]
+		if from == to {
 			continue
 		}
-		cell := int32(-1)
-		if a, b := does.cell(), pl.ownCell[p.own[i]]; a|b >= 0 {
-			cell = a*int32(len(pl.ownTexts)) + b
-		}
-		to = append(to, happening{p.day[i], does.role(), cell, p.amount[i], i})
-	}
-	return to
-}
-
-// present tells in which periods a subject is there at the end, and as which
-// event: from, to excluded.
-func (pl *counting) present(list []happening, is func(e happening, from, to int32)) {
-	end := int32(len(pl.spans))
-	now, since := -1, int32(0)
-	become := func(i int, at int32) {
-		if now >= 0 && since < at {
-			is(list[now], since, at)
-		}
-		now, since = i, at
-	}
-	byDay := make([]int, len(list))
-	for i := range byDay {
-		byDay[i] = i
-	}
-	sort.SliceStable(byDay, func(a, b int) bool { return list[byDay[a]].day < list[byDay[b]].day })
-	state, entered, left := -1, -1, -1 // the latest of each, of what had happened by then
-	for n, i := range byDay {
-		switch list[i].role {
-		case leaves:
-			left = max(left, i)
-		case enters:
-			entered, state = max(entered, i), max(state, i)
-		default:
-			state = max(state, i)
-		}
-		if n+1 < len(byDay) && list[byDay[n+1]].day == list[i].day {
+		row := s.at()
+		o := p.other[row]
+		cell := pl.cell(o, p.own[row])
+		if cell < 0 {
 			continue
 		}
-		there := state
-		if left >= 0 && left > entered {
-			there = -1 // it left, and has not come back
+		begin, end := ends(cell, from, to)
+		g.tally[begin].n++
+		g.tally[end].n--
+		if sums {
+			if n, ok := v.number(pl.part.Of, p.amount[row]); ok {
+				g.sum[begin] += n
+				g.sum[end] -= n
+			}
 		}
-		if there != now {
-			become(there, pl.periodOf[list[i].day])
+		if s.row&several == 0 {
+			one := int32(1 &^ (o >> 30)) // aboutNobody is the bit
+			g.tally[begin].people += one
+			g.tally[end].people -= one
+			continue
 		}
+		if who := p.group[row]; who != person {
+			settle()
+			person = who
+		}
+		order = append(order, uint64(cell)<<(2*bits)|uint64(from)<<bits|uint64(to))
 	}
-	become(-1, end)
+	settle()
 }
 
 // accumulate makes the figures at the end of each period from where they change.

@@ -51,6 +51,10 @@ type segment struct {
 
 	until     map[uint32]int64 // by arrival: when a superseded row was
 	lastKnown int64            // the latest recorded, or until, of all rows
+
+	mu     sync.Mutex
+	picked map[string]*picked
+	past   map[string]pickedAt
 }
 
 func (s *segment) rows() int { return len(s.group) }
@@ -324,3 +328,11 @@ var dayStarts = sync.OnceValue(func() []int64 {
 	}
 	return starts
 })
+
+// endOfSubject is the end of the rows of the subject that row i begins.
+func (p part) endOfSubject(i int) int {
+	subject, group, nobody := p.subject[i], p.group[i], p.other[i]&aboutNobody
+	for i++; i < p.to && p.subject[i] == subject && p.group[i] == group && p.other[i]&aboutNobody == nobody; i++ {
+	}
+	return i
+}
