@@ -100,6 +100,16 @@ func TestAlertConditions(t *testing.T) {
 		{"EvenementsManquants", "\n  masar_figures_missing 1x40", 1},
 		{"ChiffresFaux", "\n  masar_figures_wrong 1x40", 1},
 		{"ChiffresFaux", "\n  masar_figures_wrong 0x40", 0},
+		{"RecomptageArrete", "\n  masar_figures_verified_seconds 180000x40", 1},
+		{"RecomptageArrete", "\n  masar_figures_verified_seconds{instance=\"a\"} 180000x40\n  masar_figures_verified_seconds{instance=\"b\"} 60x40", 0}, // one of the replicas recounts
+		{"DelaiConsommeTropVite", "\n  masar_kpi_delay_budget_burn_rate{budget=\"visa\",window=\"30d\"} 2x40\n  masar_kpi_delay_budget_burn_rate{budget=\"visa\",window=\"90d\"} 1.5x40", 1},
+		{"DelaiConsommeTropVite", "\n  masar_kpi_delay_budget_burn_rate{budget=\"visa\",window=\"30d\"} 2x40\n  masar_kpi_delay_budget_burn_rate{budget=\"visa\",window=\"90d\"} 0.5x40", 0},
+		{"DelaiEpuise", "\n  masar_kpi_delay_budget_remaining{budget=\"visa\"} -0.1x40", 1},
+		{"DelaiEpuise", "\n  masar_kpi_delay_budget_remaining{budget=\"visa\"} 0.1x40", 0},
+		{"JalonManque", "\n  masar_kpi_behind_milestone{indicator=\"people_followed\"} 12x40", 1},
+		{"JalonManque", "\n  masar_kpi_behind_milestone{indicator=\"people_followed\"} 0x40", 0},
+		{"ServicePasPret", "\n  masar_ready{job=\"masar\",masar_check=\"store\"} 1x40\n  masar_ready{job=\"masar\",masar_check=\"broker\"} 0x40", 1},
+		{"ServicePasPret", "\n  masar_ready{job=\"masar\",masar_check=\"store\"} 1x40", 0},
 		{"ServiceInjoignable", "\n  up{job=\"masar\"} 0x40", 1},
 		{"ServiceInjoignable", "\n  up{job=\"masar\"} 1x40", 0},
 	}

@@ -45,6 +45,7 @@ type boardFile struct {
 // TestBoards: with the demo cohort every panel of every board has an answer, the
 // figures are those of the API, and a browser draws them in both languages.
 func TestBoards(t *testing.T) {
+	t.Setenv("MASAR_PROGRAMME", promises(t))
 	p := harness.Up(t, t.TempDir())
 	w := upWorld(t, p)
 	if out, code := w.masar(t, "demo", "--people", "400"); code != 0 {
@@ -160,6 +161,30 @@ func TestBoards(t *testing.T) {
 			drawn(t, p.URL+"/boards/"+b.UID)
 		}
 	})
+}
+
+// promises writes settings of a programme that has a delay budget and a milestone,
+// both made up: the default has none, and then they have no metrics either.
+func promises(t *testing.T) string {
+	t.Helper()
+	settings, err := os.ReadFile(filepath.Join(harness.Root(t), "services", "indicators", "programme.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(settings), "\nindicators: {}\n", `
+indicators:
+  people_followed:
+    milestones: [{date: "2026-01-31", value: 100, source: made up for this test}]
+`, 1)
+	text = strings.Replace(text, "\ndelay_budgets: []\n", `
+delay_budgets:
+  - {code: essai, label_fr: Essai, label_ar: تجربة, label_en: Trial, scheme: "", from: P02, to: P04, days: 30, share: 0.9, source: made up for this test}
+`, 1)
+	path := filepath.Join(t.TempDir(), "programme.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // alertsHaveMetrics: every metric that an alert rule names is there on a running

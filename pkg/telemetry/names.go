@@ -62,6 +62,7 @@ const (
 	FiguresWrong     = "masar.figures.wrong"          // figures that the last recount found to be wrong, gauge
 	FiguresVerified  = "masar.figures.verified"       // s since the last recount, gauge
 	KPIPrefix        = "masar.kpi."                   // + an indicator's code: its present value, gauge
+	BehindMilestone  = KPIPrefix + "behind_milestone" // what is lacking of the last milestone that is due, gauge
 )
 
 // Attributes of our own. None may name or number a person. The indicators' gauges
@@ -73,9 +74,10 @@ const (
 	CheckName  = "masar.check"
 
 	// Of the indicators' gauges, beside their dimensions.
-	Budget        = "budget" // code of a delay budget
-	Window        = "window" // of a burn rate, such as "30d"
-	MilestoneDate = "date"   // on which a milestone is to be reached
+	Budget        = "budget"    // code of a delay budget
+	Window        = "window"    // of a burn rate, such as "30d"
+	MilestoneDate = "date"      // on which a milestone is to be reached
+	Indicator     = "indicator" // its code
 
 	// Of messages to people.
 	MessageStatus   = "masar.message.status"

@@ -112,6 +112,16 @@ type Part struct {
 	From    map[string]string `yaml:"from" json:"from,omitempty"`
 }
 
+// due is the last milestone whose day has passed on the day today.
+func (d *Definition) due(today string) (m Milestone, ok bool) {
+	for _, next := range d.Milestones { // by date
+		if next.Date < today {
+			m, ok = next, true
+		}
+	}
+	return m, ok
+}
+
 // Parts are the counts that the definition is made of: the numerator and the
 // denominator of a ratio, or one for any other measure.
 func (d *Definition) Parts() []Part {

@@ -19,7 +19,8 @@ import (
 // as labels. So no sum over one name counts anything twice, and the total of
 // what does not add up (different people, a median) is there and is right. A
 // target is masar_kpi_<code>_target, milestones are masar_kpi_<code>_milestone by
-// date.
+// date; what a figure lacks of the last milestone whose day has passed is
+// masar_kpi_behind_milestone by indicator, below 0 when there is more.
 //
 // A metric has no reader whose role could be asked. Cuts by what describes a
 // person (Dimension.Protected) therefore leave out small cells for everybody;
@@ -63,7 +64,9 @@ func seriesBound(defs Definitions, dims []Dimension) int {
 		if d.Target != nil {
 			bound++
 		}
-		bound += len(d.Milestones)
+		if len(d.Milestones) > 0 {
+			bound += len(d.Milestones) + 1 // what is lacking
+		}
 		for _, by := range d.Gauges {
 			product := 1
 			for _, name := range by {
@@ -81,15 +84,16 @@ func seriesBound(defs Definitions, dims []Dimension) int {
 
 // observation is one series as it was last computed.
 type observation struct {
-	gauge  int
-	value  float64
-	labels metric.MeasurementOption
+	instrument metric.Float64Observable
+	value      float64
+	labels     metric.MeasurementOption
 }
 
 // publisher computes the present values when they are collected.
 type publisher struct {
 	service *service
 	gauges  []gauge
+	behind  metric.Float64Observable
 
 	mu    sync.Mutex
 	taken time.Time
@@ -150,13 +154,17 @@ func publish(s *service, meter metric.Meter) error {
 			}
 		}
 	}
-	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+	var err error
+	if p.behind, err = add(telemetry.BehindMilestone, "of the indicator's unit", "What an indicator lacks of the last milestone whose day has passed"); err != nil {
+		return err
+	}
+	_, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		for _, c := range constants {
 			o.ObserveFloat64(c.gauge, c.value, c.labels...)
 		}
 		observations, err := p.now()
 		for _, ob := range observations {
-			o.ObserveFloat64(p.gauges[ob.gauge].instrument, ob.value, ob.labels)
+			o.ObserveFloat64(ob.instrument, ob.value, ob.labels)
 		}
 		return err
 	}, instruments...)
@@ -180,7 +188,7 @@ func (p *publisher) now() ([]observation, error) {
 	view := s.columns.View()
 	set := newDimensionSet(s.dims)
 	last := []observation{}
-	for i, g := range p.gauges {
+	for _, g := range p.gauges {
 		cells, err := view.Cells(g.definition, Query{Grain: All, By: g.by, Today: day})
 		if err != nil {
 			return nil, err
@@ -207,11 +215,14 @@ func (p *publisher) now() ([]observation, error) {
 			if hidden[n] {
 				continue
 			}
+			if due, ok := g.definition.due(day); ok && len(g.by) == 0 {
+				last = append(last, observation{p.behind, due.Value - c.Value, metric.WithAttributes(attribute.String(telemetry.Indicator, g.definition.Code))})
+			}
 			var labels []attribute.KeyValue
 			for k, name := range g.by {
 				labels = append(labels, attribute.String(name, c.Codes[k]))
 			}
-			last = append(last, observation{i, c.Value, metric.WithAttributeSet(attribute.NewSet(labels...))})
+			last = append(last, observation{g.instrument, c.Value, metric.WithAttributeSet(attribute.NewSet(labels...))})
 		}
 	}
 	p.last, p.facts, p.day, p.taken = last, facts, day, time.Now()

@@ -244,7 +244,7 @@ func TestMilestonesAreMetrics(t *testing.T) {
   people_placed:
     target: {value: 40, source: made up for this test}
     milestones:
-      - {date: "2026-06-30", value: 10, source: made up for this test}
+      - {date: "2026-03-31", value: 10, source: made up for this test}
       - {date: "2026-12-31", value: 25, source: made up for this test}`, 1)
 	if err := os.WriteFile(path, []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
@@ -253,11 +253,12 @@ func TestMilestonesAreMetrics(t *testing.T) {
 	r := newRig(t, map[string]string{"MASAR_PROGRAMME": path})
 	runtimetest.Eventually(t, "the milestones are scraped", func() bool {
 		got := scrape(r)
-		return slices.Contains(got, `masar_kpi_people_placed_milestone{date="2026-06-30"} 10`) &&
-			slices.Contains(got, `masar_kpi_people_placed_milestone{date="2026-12-31"} 25`) && slices.Contains(got, "masar_kpi_people_placed_target 40")
+		return slices.Contains(got, `masar_kpi_people_placed_milestone{date="2026-03-31"} 10`) &&
+			slices.Contains(got, `masar_kpi_people_placed_milestone{date="2026-12-31"} 25`) &&
+			slices.Contains(got, `masar_kpi_behind_milestone{indicator="people_placed"} 10`) && slices.Contains(got, "masar_kpi_people_placed_target 40")
 	})
-	if more := seriesBound(r.service.defs, r.service.dims) - seriesBound(plain.service.defs, plain.service.dims); more != 3 {
-		t.Errorf("the bound grows by %d, want 3", more)
+	if more := seriesBound(r.service.defs, r.service.dims) - seriesBound(plain.service.defs, plain.service.dims); more != 4 {
+		t.Errorf("the bound grows by %d, want 4", more)
 	}
 	got := ask[Series](r, as(access.Manager), "/api/indicators/values?code=people_placed")
 	if got.Target == nil || got.Target.Value != 40 || len(got.Milestones) != 2 {
