@@ -37,7 +37,7 @@ type panel struct {
 		Datasource                        *source
 	}
 	FieldConfig struct {
-		Defaults struct{ Unit string }
+		Defaults struct{ Unit, NoValue string }
 	}
 	Transformations []struct {
 		Options struct{ RenameByName map[string]string }
@@ -180,7 +180,7 @@ func TestArabic(t *testing.T) {
 			}
 		}
 		for _, p := range b.Panels {
-			texts = append(texts, p.Title, p.Description)
+			texts = append(texts, p.Title, p.Description, p.FieldConfig.Defaults.NoValue)
 			for _, q := range p.Targets {
 				if l := q.LegendFormat; l != "__auto" && (!strings.HasPrefix(l, "{{") || !strings.HasSuffix(l, "}}")) {
 					texts = append(texts, l)

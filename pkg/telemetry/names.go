@@ -61,6 +61,7 @@ const (
 	FiguresMissing   = "masar.figures.missing"        // events of a topic that never came, gauge
 	FiguresWrong     = "masar.figures.wrong"          // figures that the last recount found to be wrong, gauge
 	FiguresVerified  = "masar.figures.verified"       // s since the last recount, gauge
+	PathwaysLost     = "masar.pathways.lost"          // d that people waited longer than the stage's reference, by scheme and stage, gauge
 	KPIPrefix        = "masar.kpi."                   // + an indicator's code: its present value, gauge
 	BehindMilestone  = KPIPrefix + "behind_milestone" // what is lacking of the last milestone that is due, gauge
 )
@@ -72,6 +73,10 @@ const (
 	Collection = "masar.collection"
 	Reason     = "masar.reason"
 	CheckName  = "masar.check"
+
+	// Of what pathways lose: dimensions, by the codes of their scheme.
+	Scheme = "scheme"
+	Stage  = "stage"
 
 	// Of the indicators' gauges, beside their dimensions.
 	Budget        = "budget"    // code of a delay budget

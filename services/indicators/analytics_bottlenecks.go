@@ -3,11 +3,18 @@ package indicators
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"masar.local/pkg/reference"
+	"masar.local/pkg/telemetry"
 )
 
 // Bottlenecks are the stages at which most time is lost, the worst first.
@@ -273,4 +280,72 @@ func (a Bottlenecks) csv(w io.Writer) error {
 			number(b.LostDays), number(b.LostWaiting), number(b.Share), countText(b.Waiting), number(b.OldestWait), strconv.FormatBool(b.Suppressed))...)
 	}
 	return to.flush()
+}
+
+// lostDays is the metric of the person-days lost at each stage of each scheme.
+type lostDays struct {
+	service *service
+
+	mu    sync.Mutex
+	taken time.Time
+	cost  time.Duration // of computing them
+	last  []lostSeries
+}
+
+type lostSeries struct {
+	days   float64
+	labels metric.MeasurementOption
+}
+
+// publishBottlenecks registers the person-days lost. A stage at which fewer people
+// than a small cell were late has no series.
+func publishBottlenecks(s *service, meter metric.Meter) error {
+	gauge, err := meter.Float64ObservableGauge(telemetry.PathwaysLost,
+		metric.WithDescription("Days that people stayed at a stage beyond its reference, all together"), metric.WithUnit("d"))
+	if err != nil {
+		return fmt.Errorf("metric %s: %w", telemetry.PathwaysLost, err)
+	}
+	l := &lostDays{service: s}
+	_, err = meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		if s.loading() != nil {
+			return nil
+		}
+		list, err := l.now(ctx)
+		for _, series := range list {
+			o.ObserveFloat64(gauge, series.days, series.labels)
+		}
+		return err
+	}, gauge)
+	return err
+}
+
+func (l *lostDays) now(ctx context.Context) ([]lostSeries, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last != nil && time.Since(l.taken) < standFor(l.cost) {
+		return l.last, nil
+	}
+	began := time.Now()
+	t, err := l.service.tracks(ctx, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	schemes, err := t.table(PathwayQuery{Cohort: All}, []string{"scheme"}, nil)
+	if err != nil {
+		return nil, err
+	}
+	all, refs := schemes.bottlenecks(l.service.delayBudgets())
+	l.last = []lostSeries{}
+	for i, c := range schemes.cells {
+		for place, stage := range c.plan.stages {
+			lost := all[i][place]
+			small := lost.late.count() > 0 && lost.late.count() < l.service.smallCell
+			if lost.stays > 0 && refs[c.plan][place].Kind != wishedNone && !small {
+				l.last = append(l.last, lostSeries{days(float64(lost.lost)), metric.WithAttributes(attribute.String(telemetry.Scheme, c.codes[0]), attribute.String(telemetry.Stage, stage.Stage))})
+			}
+		}
+	}
+	l.taken = time.Now()
+	l.cost = l.taken.Sub(began)
+	return l.last, nil
 }

@@ -166,6 +166,15 @@ func TestAnalyticsByHand(t *testing.T) {
 			3,all,agri,5,P07,Entretien avec l'employeur,المقابلة مع المشغّل,median,5,1,5,0,0.0877,0,,false
 			,all,agri,5,P08,Promesse d'embauche ou contrat signé,إمضاء وعد بالتشغيل أو العقد,none,,,,,,2,45,false`)
 
+		series, err := (&lostDays{service: s}).now(ctx)
+		if err != nil || len(series) != 3 || series[0].days != 34 || series[1].days != 18 || series[2].days != 5 {
+			t.Errorf("%s: the metric of days lost is %v, %v", name, series, err)
+		}
+		careful := analyse(t, events, "2026-03-02 10:00", 5, budgets...)
+		if series, err := (&lostDays{service: careful}).now(ctx); err != nil || len(series) != 0 {
+			t.Errorf("%s: at most four people were late, but there are series %v, %v", name, series, err)
+		}
+
 		conformance, err := s.Conformance(ctx, PathwayQuery{})
 		sameLines(t, name+": conformance", csvOf(t, conformance, err), `
 			all,agri,1,5,6,5,0.8333,,,,,,,,false

@@ -86,6 +86,9 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	if err := publishBudgets(s, p.Meter); err != nil {
 		return nil, nil, err
 	}
+	if err := publishBottlenecks(s, p.Meter); err != nil {
+		return nil, nil, err
+	}
 	endpoints := NewEndpoints(s)
 	router := p.Router()
 	mount(router, endpoints, s.prometheusAPI())

@@ -174,25 +174,27 @@ function color(p, value) {
 
 const last = (s) => s.points.findLast((x) => x[1] != null)?.[1];
 
+const nothing = (p) => el("p", { class: "none" }, told(p.fieldConfig.defaults.noValue ?? word.none));
+
 function stat(p, body, frames) {
   const show = formatter(p.fieldConfig.defaults, lang);
   const values = frames.flatMap((f) => f.series).map(last).filter((v) => v != null);
-  if (!values.length) return body.replaceChildren(el("p", { class: "none" }, word.none));
+  if (!values.length) return body.replaceChildren(nothing(p));
   body.replaceChildren(...values.map((v) => el("p", { class: "value", style: `color:${color(p, v)}` }, show(v))));
 }
 
 function bargauge(p, body, frames) {
   const show = formatter(p.fieldConfig.defaults, lang);
   const rows = frames.flatMap((f) => f.series).map((s) => [s.name, last(s)]).filter((r) => r[1] != null).sort((a, b) => b[1] - a[1]);
-  if (!rows.length) return body.replaceChildren(el("p", { class: "none" }, word.none));
+  if (!rows.length) return body.replaceChildren(nothing(p));
   const most = Math.max(...rows.map((r) => r[1]), p.fieldConfig.defaults.unit === "percentunit" ? 1 : 0) || 1;
   body.replaceChildren(el("table", { class: "bars" }, el("tbody", {},
-    ...rows.map(([name, v]) => el("tr", {}, el("th", { scope: "row" }, told(name)), el("td", { class: "bar" }, el("div", { style: `width:${(100 * v) / most}%` })), el("td", { class: "n" }, show(v)))))));
+    ...rows.map(([name, v]) => el("tr", {}, el("th", { scope: "row" }, told(name)), el("td", { class: "bar" }, el("div", { style: `width:${Math.max(0, (100 * v) / most)}%` })), el("td", { class: "n" }, show(v)))))));
 }
 
 function table(p, body, frames) {
   const { columns, rows } = organized(joined(frames), p.transformations ?? []);
-  if (!rows.length) return body.replaceChildren(el("p", { class: "none" }, word.none));
+  if (!rows.length) return body.replaceChildren(nothing(p));
   const show = formatter(p.fieldConfig.defaults, lang);
   body.replaceChildren(grid(columns.map((c) => told(c.name)), rows.map((r) => r.map((v) => (typeof v === "number" ? show(v) : v))), rows));
 }
@@ -209,7 +211,7 @@ function timeseries(p, body, frames, section) {
   const d = p.fieldConfig.defaults;
   const show = formatter(d, lang);
   const list = frames.flatMap((f) => f.series).filter((s) => s.points.some((x) => x[1] != null));
-  if (!list.length) return body.replaceChildren(el("p", { class: "none" }, word.none));
+  if (!list.length) return body.replaceChildren(nothing(p));
   const bars = d.custom.drawStyle === "bars";
   const stack = d.custom.stacking?.mode === "normal" ? "all" : undefined;
   const times = [...new Set(list.flatMap((s) => s.points.filter((x) => x[1] != null).map((x) => x[0])))].sort((a, b) => a - b);
