@@ -63,6 +63,7 @@ const (
 	FiguresVerified  = "masar.figures.verified"       // s since the last recount, gauge
 	PathwaysLost     = "masar.pathways.lost"          // d that people waited longer than the stage's reference, by scheme and stage, gauge
 	KPIPrefix        = "masar.kpi."                   // + an indicator's code: its present value, gauge
+	CodePrefix       = "masar.code."                  // + a dimension: what its codes are called, 1, of the KPI endpoint only
 	BehindMilestone  = KPIPrefix + "behind_milestone" // what is lacking of the last milestone that is due, gauge
 )
 

@@ -3,6 +3,7 @@ package indicators
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
+	"masar.local/pkg/telemetry"
 	"masar.local/services/indicators/promapi"
 )
 
@@ -36,6 +38,11 @@ import (
 // and its number of stays (..._p90_per_month, ..._count_per_month). A sample stands
 // at the first instant of its day in Africa/Tunis and holds for that day: the
 // engine looks back 24 hours.
+//
+// What the codes of a dimension are called is masar_code_<dimension>, 1, with the
+// code, fr and ar as labels, so that a board can join it:
+//
+//	masar_kpi_people_by_stage_by_stage * on (stage) group_left (fr, ar) masar_code_stage
 //
 // Figures that add up have a _total for every day. What counts persons or employers
 // once, ratios and medians have one for the end of every month and for today. Who
@@ -62,6 +69,7 @@ const (
 	ofMonth
 	ofStock
 	ofTarget
+	ofCodes // without a definition
 )
 
 // kpiNames are all names that the definitions offer, in no order.
@@ -105,6 +113,12 @@ func kpiNames(defs Definitions) []kpiName {
 			all = append(all, kpiName{name: strings.ReplaceAll(gaugeName(d, nil), ".", "_") + "_target", d: d, kind: ofTarget})
 		}
 	}
+	for dimension, codes := range codeLabels() {
+		if len(codes) == 0 {
+			continue // codes that no list names
+		}
+		all = append(all, kpiName{name: strings.ReplaceAll(telemetry.CodePrefix, ".", "_") + dimension, by: []string{dimension, "fr", "ar"}, kind: ofCodes})
+	}
 	return all
 }
 
@@ -126,6 +140,10 @@ func (s *service) prometheusAPI() http.Handler {
 		Metadata: func(*http.Request) map[string][]promapi.Metadata {
 			all := map[string][]promapi.Metadata{}
 			for _, f := range known {
+				if f.kind == ofCodes {
+					all[f.name] = []promapi.Metadata{{Type: "gauge", Help: "Libellés des codes · تسميات الرموز"}}
+					continue
+				}
 				all[f.name] = []promapi.Metadata{{Type: "gauge", Help: f.d.LabelFR + " · " + f.d.LabelAR, Unit: f.d.Unit}}
 			}
 			return all
@@ -192,12 +210,20 @@ func (q *kpiQuerier) read(ctx context.Context, matchers []*labels.Matcher) ([]*s
 func (q *kpiQuerier) figures(ctx context.Context, f kpiName) ([]*kpiSeries, error) {
 	list := newKPIList(f, q.from, q.to)
 	today := q.today()
+	if f.kind == ofCodes {
+		dimension := f.by[0]
+		codes := slices.Concat([]string{Unknown, Other}, newDimensionSet(q.s.dims)[dimension].Codes, slices.Collect(maps.Keys(codeLabels()[dimension])))
+		slices.Sort(codes)
+		for _, code := range slices.Compact(codes) {
+			l := codeLabel(dimension, code)
+			list.held([]string{code, l.FR, l.AR}, today, 1)
+		}
+		return list.all, nil
+	}
 	guarded := q.s.guarded(q.principal, f.d, f.by)
 	switch {
 	case f.kind == ofTarget:
-		for day := startOf(max(q.from, 0)); day <= min(q.to, today); day = nextDay(day) {
-			list.add(nil, day, f.d.Target.Value)
-		}
+		list.held(nil, today, f.d.Target.Value)
 		return list.all, nil
 	case !guarded && (f.kind == ofDay || f.kind == ofStock || f.kind == ofTotal && f.d.addsUp()):
 		err := q.daily(f, list, today)
@@ -362,6 +388,14 @@ func newKPIList(f kpiName, from, to int64) *kpiList {
 
 // add adds a sample of a series, later than the others of it.
 func (l *kpiList) add(codes []string, at int64, value float64) { l.put(l.series(codes), at, value) }
+
+// held adds a sample of every day up to the last one.
+func (l *kpiList) held(codes []string, last int64, value float64) {
+	s := l.series(codes)
+	for day := startOf(max(l.from, 0)); day <= min(l.to, last); day = nextDay(day) {
+		l.put(s, day, value)
+	}
+}
 
 func (l *kpiList) put(s *kpiSeries, at int64, value float64) {
 	if at >= l.from && at <= l.to {

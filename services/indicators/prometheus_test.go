@@ -362,6 +362,37 @@ func TestQueryErrors(t *testing.T) {
 	}
 }
 
+// TestCodesHaveNames: a board that joins what codes are called loses no series and
+// changes no figure.
+func TestCodesHaveNames(t *testing.T) {
+	s := analyse(t, season(t).events, "2026-03-02 10:00", 0)
+	count := func(query string) string {
+		t.Helper()
+		status, body := asked(t, s, access.Statistician, "query", url.Values{"query": {query}})
+		if status != http.StatusOK || strings.Contains(body, `"result":[]`) {
+			t.Fatalf("%s: %d %s", query, status, body)
+		}
+		return body[strings.LastIndex(body, "["):]
+	}
+	for _, f := range kpiNames(s.defs) {
+		if len(f.by) != 1 || f.variant != "" || len(codeLabels()[f.by[0]]) == 0 || f.kind != ofTotal && f.kind != ofStock {
+			continue
+		}
+		if _, body := asked(t, s, access.Statistician, "query", url.Values{"query": {f.name}}); strings.Contains(body, `"result":[]`) {
+			continue // the story has nothing of it
+		}
+		joined := fmt.Sprintf("%s * on (%s) group_left (fr, ar) masar_code_%s", f.name, f.by[0], f.by[0])
+		for _, of := range []string{"sum", "count"} {
+			if is, want := count(of+"("+joined+")"), count(of+"("+f.name+")"); is != want {
+				t.Errorf("%s of %s: %s, without names %s", of, f.name, is, want)
+			}
+		}
+	}
+	if _, body := asked(t, s, access.Statistician, "query", url.Values{"query": {`masar_code_stage{stage="P02"}`}}); !strings.Contains(body, `"fr":"Inscription"`) || !strings.Contains(body, "التسجيل") {
+		t.Errorf("the name of P02: %s", body)
+	}
+}
+
 // TestNamesAreUnique: no two figures have one name.
 func TestNamesAreUnique(t *testing.T) {
 	defs, err := Embedded()

@@ -98,17 +98,20 @@ async function board(b, main) {
     }
     const [, series, label] = v.query.query.match(/^label_values\((.*),\s*(\w+)\)$/);
     const chosen = address.searchParams.getAll(`var-${v.name}`);
-    let values = [];
+    let values = [], names = {};
     try {
-      values = await ask(interpolated(v.datasource.uid, variables, range), `label/${label}/values`, { "match[]": series, start: range.from, end: range.to });
+      const source = interpolated(v.datasource.uid, variables, range);
+      values = await ask(source, `label/${label}/values`, { "match[]": series, start: range.from, end: range.to });
+      const codes = await ask(source, "query", { query: `masar_code_${label}`, time: range.to });
+      names = Object.fromEntries(codes.result.map(({ metric }) => [metric[label], metric[lang]]));
     } catch {
       // The panels will say that the data source does not answer.
     }
     variables[v.name] = { chosen, all: v.allValue ?? ".*" };
     controls.append(el("details", { class: "choice" },
-      el("summary", {}, `${told(v.label)} : ${chosen.length ? chosen.join(", ") : word.all}`),
+      el("summary", {}, `${told(v.label)} : ${chosen.length ? chosen.map((c) => names[c] ?? c).join(", ") : word.all}`),
       el("fieldset", {}, el("legend", {}, told(v.description ?? v.label)),
-        ...values.map((value) => el("label", {}, el("input", { type: "checkbox", name: `var-${v.name}`, value, checked: chosen.includes(value) }), " " + value)),
+        ...values.map((value) => el("label", {}, el("input", { type: "checkbox", name: `var-${v.name}`, value, checked: chosen.includes(value) }), " " + (names[value] ?? value))),
         el("button", { type: "button", onclick: (e) => {
           const picked = [...e.target.closest("fieldset").querySelectorAll("input:checked")].map((i) => i.value);
           location.href = link("?", { [`var-${v.name}`]: picked });
@@ -160,6 +163,7 @@ async function frame(t, variables, range) {
   const data = t.instant
     ? await ask(source, "query", { query, time: range.to })
     : await ask(source, "query_range", { query, start: range.from, end: range.to, step });
+  if (lang === "ar") for (const { metric } of data.result) if (metric?.ar) metric.fr = metric.ar; // what codes are called
   return { ref: t.refId, series: points(data, t.legendFormat) };
 }
 
@@ -189,7 +193,7 @@ function bargauge(p, body, frames) {
   if (!rows.length) return body.replaceChildren(nothing(p));
   const most = Math.max(...rows.map((r) => r[1]), p.fieldConfig.defaults.unit === "percentunit" ? 1 : 0) || 1;
   body.replaceChildren(el("table", { class: "bars" }, el("tbody", {},
-    ...rows.map(([name, v]) => el("tr", {}, el("th", { scope: "row" }, told(name)), el("td", { class: "bar" }, el("div", { style: `width:${Math.max(0, (100 * v) / most)}%` })), el("td", { class: "n" }, show(v)))))));
+    ...rows.map(([name, v]) => el("tr", {}, el("th", { scope: "row" }, el("span", {}, told(name))), el("td", { class: "bar" }, el("div", { style: `width:${Math.max(0, (100 * v) / most)}%` })), el("td", { class: "n" }, show(v)))))));
 }
 
 function table(p, body, frames) {
@@ -235,7 +239,7 @@ function timeseries(p, body, frames, section) {
   plot.setOption({
     animation: false,
     color: ["#0b6e5b", "#d1792c", "#3f6fb5", "#a33b6b", "#7a9a2e", "#6b56a8", "#b8a02a", "#2a9aa8", "#8c5a3c", "#777777"],
-    textStyle: { fontFamily: "inherit", color: ink },
+    textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: ink }, // a real one, by which texts are measured
     grid: { left: 8, right: 8, top: 12, bottom: list.length > 1 ? 34 : 8, containLabel: true },
     legend: list.length > 1 ? { type: "scroll", bottom: 0, textStyle: { color: ink } } : undefined,
     tooltip: { trigger: "axis", valueFormatter: (v) => (v == null ? word.none : show(v)) },
