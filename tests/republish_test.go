@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,8 +21,30 @@ func TestBrokerLost(t *testing.T) {
 		}
 		return out
 	}
+	// Nothing is on its way: no event in an outbox or before a consumer, no message
+	// that is planned and will be an event once it is sent.
+	settled := func(p *harness.Platform) {
+		t.Helper()
+		w := upWorld(t, p)
+		harness.Eventually(t, "everything has arrived", func() error {
+			metrics := harness.Metrics(t, w.metrics)
+			for _, name := range []string{"masar_outbox_pending", "masar_consumer_lag"} {
+				if n, ok := sum(metrics, name); !ok || n != 0 {
+					return fmt.Errorf("%s is %v (there: %v)", name, n, ok)
+				}
+			}
+			for _, status := range []string{"planned", "sending"} {
+				var waiting page[struct{}]
+				if w.must(t, "operator", "GET", "/api/notifications/messages?status="+status, nil, &waiting, 200); len(waiting.Items) > 0 {
+					return fmt.Errorf("messages are still %s", status)
+				}
+			}
+			return nil
+		})
+	}
 	p := harness.Up(t, data)
 	run("demo", "--people", "20")
+	settled(p)
 	before := run("verify")
 	if err := p.Stop(t); err != nil {
 		t.Fatal(err)
@@ -42,8 +65,12 @@ func TestBrokerLost(t *testing.T) {
 		}
 	}
 
-	harness.Up(t, data)
+	p = harness.Up(t, data)
 	run("republish")
+	settled(p)
+	if n, _ := sum(harness.Metrics(t, p.URL+"/metrics"), "masar_consumer_dead_letters_total"); n != 0 {
+		t.Errorf("%v republished events became dead letters", n)
+	}
 	if after := run("verify"); after != before {
 		t.Errorf("verify said %q before the loss, and %q after", before, after)
 	}

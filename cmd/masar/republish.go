@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 	"masar.local/pkg/bus"
+	"masar.local/pkg/docstore"
+	"masar.local/pkg/outbox"
 	"masar.local/pkg/runtime"
 )
 
@@ -68,12 +69,12 @@ func (c republishCmd) Run(ctx context.Context) error {
 
 // message is a line of a journal as it was published.
 func message(line runtime.JournalLine) bus.Message {
-	m := bus.Message{Topic: line.Topic, Key: []byte(line.Key), Value: line.Binary}
+	e := docstore.Event{Topic: line.Topic, Key: line.Key, Value: line.Binary, Seq: line.Seq}
 	if line.Value != nil {
-		m.Value = json.RawMessage(line.Value)
+		e.Value = line.Value
 	}
 	for _, h := range line.Headers {
-		m.Headers = append(m.Headers, bus.Header{Key: h.Key, Value: []byte(h.Value)})
+		e.Headers = append(e.Headers, docstore.Header{Key: h.Key, Value: h.Value})
 	}
-	return m
+	return outbox.Message(e)
 }

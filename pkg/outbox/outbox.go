@@ -311,7 +311,7 @@ func publish(ctx context.Context, to Publisher, events []docstore.Event) error {
 		if n == len(waves) {
 			waves = append(waves, nil)
 		}
-		waves[n] = append(waves[n], message(e))
+		waves[n] = append(waves[n], Message(e))
 	}
 	for _, msgs := range waves {
 		if err := to.Publish(ctx, msgs...); err != nil {
@@ -324,7 +324,9 @@ func publish(ctx context.Context, to Publisher, events []docstore.Event) error {
 // sequence is the CloudEvents extension that carries an event's number.
 const sequence = "ce_sequence"
 
-func message(e docstore.Event) bus.Message {
+// Message is an event as it is published: with its number, which journals keep beside
+// the headers.
+func Message(e docstore.Event) bus.Message {
 	m := bus.Message{Topic: e.Topic, Key: []byte(e.Key), Value: e.Value, Headers: make([]bus.Header, 0, len(e.Headers)+1)}
 	numbered := false
 	for _, h := range e.Headers {
