@@ -112,8 +112,12 @@ type Part struct {
 	From    map[string]string `yaml:"from" json:"from,omitempty"`
 }
 
-// due is the last milestone whose day has passed on the day today.
+// due is the last milestone whose day has passed on the day today. A ratio or a
+// median has none: no definition says whether more of it is better.
 func (d *Definition) due(today string) (m Milestone, ok bool) {
+	if d.Measure == Ratio || d.Measure == MedianDays {
+		return m, false
+	}
 	for _, next := range d.Milestones { // by date
 		if next.Date < today {
 			m, ok = next, true

@@ -257,6 +257,17 @@ func TestMilestonesAreMetrics(t *testing.T) {
 			slices.Contains(got, `masar_kpi_people_placed_milestone{date="2026-12-31"} 25`) &&
 			slices.Contains(got, `masar_kpi_behind_milestone{indicator="people_placed"} 10`) && slices.Contains(got, "masar_kpi_people_placed_target 40")
 	})
+	for code, want := range map[string]bool{"people_placed": true, "visa_refusal_rate": false, "stage_days": false} {
+		d, _ := r.service.defs.Get(code)
+		with := *d
+		with.Milestones = []Milestone{{Date: "2026-03-31", Value: 1}}
+		if _, is := with.due("2026-04-01"); is != want {
+			t.Errorf("%s falls behind a milestone: %v, want %v", code, is, want)
+		}
+		if _, early := with.due("2026-03-31"); early {
+			t.Errorf("%s: its milestone is missed on the very day", code)
+		}
+	}
 	if more := seriesBound(r.service.defs, r.service.dims) - seriesBound(plain.service.defs, plain.service.dims); more != 4 {
 		t.Errorf("the bound grows by %d, want 4", more)
 	}
