@@ -619,14 +619,14 @@ func (v *view) Behind(d *Definition, q Query, label string, codes []string) ([]s
 				}
 			}
 			pick := v.pick(from.segment, pl)
-			sojourns, _ := within(pick.sojourns, from, sojourn.at)
-			for _, s := range sojourns {
+			begin, end := within(pick.sojourns, 0, from, sojourn.at)
+			for _, s := range pick.sojourns[begin:end] {
 				if pl.periodOf[s.from] < pl.periodOf[s.to] {
 					take(uint32(s.at()))
 				}
 			}
-			rows, _ := within(pick.rows, from, rowAt)
-			for _, row := range rows {
+			begin, end = within(pick.rows, 0, from, rowAt)
+			for _, row := range pick.rows[begin:end] {
 				if day := int64(from.day[row]); day >= pl.first && day <= pl.last && pl.moment.knows(from.segment, int(row)) {
 					take(row)
 				}

@@ -22,11 +22,12 @@ type grid struct {
 	firms   []uint64         // cell << 32 | employer, with repetitions
 	// Of a median, the values: how many each bucket of each cell has, and in which
 	// bucket which is.
-	bucketing
+	*bucketing
 	buckets []int32
 	values  []*values
 	wide    []wideValue // those that are not small
 	middle  [][2]float64
+	batch
 }
 
 // tally is what there is in a cell. There are fewer rows than an int32 can count.
@@ -47,11 +48,11 @@ type (
 	}
 )
 
-func newGrid(pl *counting, picks []*picked) *grid {
-	g := &grid{plan: pl}
-	size := pl.width() * pl.cellsOf()
+func newGrid(pl *counting, b *bucketing) *grid {
+	g := &grid{plan: pl, bucketing: b}
+	size := pl.places()
 	if size > mostDense {
-		g.places, g.bucketing = map[uint64]int32{}, oneBucket
+		g.places = map[uint64]int32{}
 		return g
 	}
 	g.tally = make([]tally, size)
@@ -59,7 +60,6 @@ func newGrid(pl *counting, picks []*picked) *grid {
 		g.sum = make([]int64, size)
 	}
 	if pl.part.Measure == MedianDays {
-		g.bucketing = newBucketing(size, picks)
 		g.buckets = make([]int32, size*g.each)
 	}
 	return g
@@ -73,6 +73,9 @@ func (pl *counting) width() int {
 	}
 	return len(pl.spans)
 }
+
+// places of all cells.
+func (pl *counting) places() int { return pl.width() * pl.cellsOf() }
 
 // place of a key in the arrays.
 func (g *grid) place(key uint64) uint32 {
@@ -106,28 +109,27 @@ func (v *view) grid(p Part, q Query, spans []period) (*grid, error) {
 		return nil, err
 	}
 	if len(spans) == 0 || pl.cellsOf() == 0 || len(v.shares) == 0 {
-		return newGrid(pl, nil), nil
+		return newGrid(pl, newBucketing(pl, nil)), nil
 	}
-	picks, of := make([]*picked, len(v.segments)), map[*segment]*picked{}
+	picks, ofSegment := make([]*picked, len(v.segments)), map[*segment]*picked{}
 	for i, s := range v.segments {
 		picks[i] = v.pick(s, pl)
-		of[s] = picks[i]
+		ofSegment[s] = picks[i]
 	}
-	grids := make([]*grid, len(v.shares))
+	grids, buckets := make([]*grid, len(v.shares)), newBucketing(pl, picks)
 	v.walk(func(w int, parts []part) {
-		grids[w] = newGrid(pl, picks)
-		var rows []uint32
-		var sojourns []sojourn
+		grids[w] = newGrid(pl, buckets)
+		var of *picked
+		row, stay := 0, 0 // how far it was read
 		for i, p := range parts {
 			if i == 0 || p.segment != parts[i-1].segment {
-				rows, sojourns = of[p.segment].rows, of[p.segment].sojourns
+				of, row, stay = ofSegment[p.segment], 0, 0
 			}
-			var here []uint32
-			here, rows = within(rows, p, rowAt)
-			grids[w].flow(v, p, here)
-			var there []sojourn
-			there, sojourns = within(sojourns, p, sojourn.at)
-			grids[w].stock(v, p, there)
+			var begin int
+			begin, row = within(of.rows, row, p, rowAt)
+			grids[w].flow(v, p, of, begin, row)
+			begin, stay = within(of.sojourns, stay, p, sojourn.at)
+			grids[w].stock(v, p, of.sojourns[begin:stay])
 		}
 	})
 	g := grids[0]
@@ -185,80 +187,88 @@ func (t *tally) add(more tally) {
 // loops, one after the other.
 const batchRows = 1024
 
-// flow counts what happened in each period.
-func (g *grid) flow(v *view, p part, picked []uint32) {
+type batch struct {
+	facts      [batchRows]brief
+	at, amount [batchRows]uint32 // of those that count: where, and their number
+}
+
+// flow counts what happened in each period: of what was picked, from a place to
+// another.
+func (g *grid) flow(v *view, p part, of *picked, from, to int) {
 	pl := g.plan
 	otherCell, ownCell, ownCells, perPeriod := pl.otherCell, pl.ownCell, int64(len(pl.ownTexts)), int64(pl.cellsOf())
 	everything, gone := pl.moment.everything(p.segment), uint32(0)
 	if everything {
 		gone = superseded
 	}
-	var known, rows, at [batchRows]uint32
-	for len(picked) > 0 {
-		batch := picked[:min(batchRows, len(picked))]
-		picked = picked[len(batch):]
-		if !everything {
-			n := 0
-			for _, row := range batch {
-				if pl.moment.knows(p.segment, int(row)) {
-					known[n] = row
+	for ; from < to; from += batchRows {
+		end, n := min(from+batchRows, to), 0
+		var facts []brief
+		if everything && of.facts != nil {
+			facts = of.facts[from:end]
+		} else {
+			for _, row := range of.rows[from:end] {
+				if everything || pl.moment.knows(p.segment, int(row)) {
+					g.facts[n] = p.brief(row)
 					n++
 				}
 			}
-			batch = known[:n]
+			facts, n = g.facts[:n], 0
 		}
-		n := 0
-		for _, row := range batch {
-			o := p.other[row]
-			cell, mine, day := int64(otherCell[o&codesOf]), int64(ownCell[p.own[row]]), int64(p.day[row])
-			if cell|mine|(day-pl.first)|(pl.last-day)|int64(int32(o&gone)) < 0 { // one of them is
+		for i := range facts {
+			f := &facts[i]
+			cell, mine, day := int64(otherCell[f.other&codesOf]), int64(ownCell[f.own]), int64(f.day)
+			if cell|mine|(day-pl.first)|(pl.last-day)|int64(int32(f.other&gone)) < 0 { // one of them is
 				continue
 			}
 			here := g.place(uint64(int64(pl.periodOf[day])*perPeriod + cell*ownCells + mine))
-			rows[n], at[n] = row, here
+			g.at[n], g.amount[n] = here, f.amount
 			n++
 			// The rows of a person lie together.
-			t, who := &g.tally[here], p.group[row]+1
+			t, who := &g.tally[here], f.group+1
 			other := t.stamp ^ who
 			t.n++
-			t.people += int32((other | -other) >> 31 &^ (o >> 30)) // aboutNobody is the bit
+			t.people += int32((other | -other) >> 31 &^ (f.other >> 30)) // aboutNobody is the bit
 			t.stamp = who
 		}
-		g.measure(v, p, rows[:n], at[:n])
+		g.measure(v, g.at[:n], g.amount[:n])
 	}
 }
 
-// measure adds up what rows have beside being facts about people; at is where.
-func (g *grid) measure(v *view, p part, rows, at []uint32) {
+// measure adds up what facts have beside being facts about people; at is where.
+func (g *grid) measure(v *view, at, amounts []uint32) {
 	switch of := g.plan.part.Of; g.plan.part.Measure {
 	case Sum:
-		for i, row := range rows {
-			n, _ := v.number(of, p.amount[row])
+		for i, amount := range amounts {
+			n, _ := v.number(of, amount)
 			g.sum[at[i]] += n
 		}
 	case MedianDays:
-		if last := len(g.values) - 1; last < 0 || g.values[last].n+len(rows) > len(g.values[last].list) {
+		if last := len(g.values) - 1; last < 0 || g.values[last].n+len(at) > len(g.values[last].list) {
 			chunk := spareValues.Get().(*values)
 			chunk.n = 0
 			g.values = append(g.values, chunk)
 		}
 		chunk := g.values[len(g.values)-1]
-		for i, row := range rows {
-			n := int64(p.amount[row])
-			if of != StaySeconds || n >= amountPlace {
-				if n, _ = v.number(of, uint32(n)); n < 0 || n > math.MaxUint32 {
-					g.wide = append(g.wide, wideValue{at[i], n})
+		list, n, each := chunk.list[chunk.n:chunk.n+len(at)], 0, uint32(g.each)
+		for i, amount := range amounts {
+			if of != StaySeconds || amount >= amountPlace {
+				x, _ := v.number(of, amount)
+				if x < 0 || x > math.MaxUint32 {
+					g.wide = append(g.wide, wideValue{at[i], x})
 					continue
 				}
+				amount = uint32(x)
 			}
-			bucket := at[i]*uint32(g.each) + g.bucket(uint32(n))
+			bucket := at[i]*each + g.bucket(amount)
+			list[n] = value{bucket, amount}
+			n++
 			g.buckets[bucket]++
-			chunk.list[chunk.n] = value{bucket, uint32(n)}
-			chunk.n++
 		}
+		chunk.n += n
 	case DistinctEmployers:
-		for i, row := range rows {
-			if e := v.employer(p.amount[row]); e != 0 {
+		for i, amount := range amounts {
+			if e := v.employer(amount); e != 0 {
 				g.firms = append(g.firms, uint64(at[i])<<32|uint64(e))
 			}
 		}
@@ -390,41 +400,62 @@ func allAtOnce(n int, do func(i int)) {
 	working.Wait()
 }
 
-// bucketing shares the values of each cell out into buckets by their first bits, as
-// floats: the exponent, and as much of the mantissa as there is room for.
-type bucketing struct {
-	less  int    // bits that are left out
-	first uint32 // the bits of the least value
-	each  int    // buckets of a cell
+// spread says how many values there are in each class: those that begin with the same
+// bits, as floats, which are the exponent and a part of the mantissa.
+type spread [1 << 13]uint32
+
+// class of a value; greater values have no lower one.
+func class(n uint32) uint32 {
+	const mantissa = 7 // bits of it
+	return (math.Float32bits(float32(uint64(n)+1))>>(23-mantissa) - 127<<mantissa) % (1 << 13)
 }
 
-// oneBucket is for cells that are too many for arrays.
-var oneBucket = bucketing{less: 31, each: 1}
+func (s *spread) add(more *spread) *spread {
+	if s == nil {
+		return more
+	}
+	for i, n := range more {
+		s[i] += n
+	}
+	return s
+}
 
-// newBucketing gives each cell as many buckets as there can be counters in a
-// processor's cache, and not more counters than values unless there are more cells.
-func newBucketing(cells int, picks []*picked) bucketing {
-	least, most, all := uint32(math.MaxUint32), uint32(0), 0
+// bucketing shares the values of each cell out into buckets: in which bucket the
+// values of each class are.
+type bucketing struct {
+	each int // buckets of a cell
+	of   [1 << 13]uint16
+}
+
+// newBucketing gives each cell of a median as many buckets as there can be counters
+// in a processor's cache, and about as many of all values to each bucket; cells that
+// are too many for arrays have one.
+func newBucketing(pl *counting, picks []*picked) *bucketing {
+	if pl.part.Measure != MedianDays {
+		return nil
+	}
+	b, all, values := &bucketing{each: 1}, spread{}, 0
+	if pl.places() > mostDense {
+		return b
+	}
 	for _, p := range picks {
-		least, most, all = min(least, p.least), max(most, p.most), all+len(p.rows)
-	}
-	if least > most {
-		return oneBucket
-	}
-	counters := min(all, 1<<18)
-	for b := (bucketing{less: 16}); ; b.less++ {
-		b.first = 0
-		b.first = b.bucket(least)
-		b.each = int(b.bucket(most)) + 1
-		if b.less == oneBucket.less || cells*b.each <= counters {
-			return b
+		if p.spread != nil {
+			all.add(p.spread)
+			values += len(p.rows)
 		}
 	}
+	most, before := max(1, min(values, 1<<17)/max(pl.places(), 1)), 0
+	for i, n := range all {
+		if n > 0 {
+			b.of[i] = uint16(min(before*most/values, b.each))
+			b.each = int(b.of[i]) + 1
+			before += int(n)
+		}
+	}
+	return b
 }
 
-func (b bucketing) bucket(n uint32) uint32 {
-	return math.Float32bits(float32(uint64(n)+1))>>b.less - b.first
-}
+func (b *bucketing) bucket(n uint32) uint32 { return uint32(b.of[class(n)]) }
 
 // nth is the value of a rank, from 0; the list is left in another order (Hoare's
 // selection, https://doi.org/10.1145/366622.366647).

@@ -13,9 +13,23 @@ import (
 type picked struct {
 	// rows that count, those that are superseded too, in the segment's order; of a
 	// measure of numbers those that have the number.
-	rows        []uint32
-	least, most uint32    // of these numbers, those that are small
-	sojourns    []sojourn // of a stock instead of rows, in the order of their rows
+	rows []uint32
+	// Of a median also what is counted of each row, as it reads more of them than any
+	// other measure, and how the numbers are spread.
+	facts  []brief
+	spread *spread
+	// Of a stock instead of rows, in the order of their rows.
+	sojourns []sojourn
+}
+
+// brief is what is counted of a row.
+type brief struct {
+	other, amount, group uint32
+	own, day             uint16
+}
+
+func (s *segment) brief(row uint32) brief {
+	return brief{s.other[row], s.amount[row], s.group[row], s.own[row], s.day[row]}
 }
 
 // sojourn is a time in which a subject is in a stock, as one row describes it: from the
@@ -68,7 +82,7 @@ func (v *view) pick(s *segment, pl *counting) *picked {
 		return found
 	}
 	pieces := s.pieces()
-	found = &picked{least: math.MaxUint32}
+	found = &picked{}
 	of := make([]picked, len(pieces))
 	allAtOnce(len(pieces), func(i int) {
 		if pl.part.Measure == Stock {
@@ -78,14 +92,15 @@ func (v *view) pick(s *segment, pl *counting) *picked {
 		}
 	})
 	var rows [][]uint32
+	var facts [][]brief
 	var sojourns [][]sojourn
 	for _, o := range of {
-		rows, sojourns = append(rows, o.rows), append(sojourns, o.sojourns)
-		if len(o.rows) > 0 {
-			found.least, found.most = min(found.least, o.least), max(found.most, o.most)
+		rows, facts, sojourns = append(rows, o.rows), append(facts, o.facts), append(sojourns, o.sojourns)
+		if o.spread != nil {
+			found.spread = found.spread.add(o.spread)
 		}
 	}
-	found.rows, found.sojourns = slices.Concat(rows...), slices.Concat(sojourns...)
+	found.rows, found.facts, found.sojourns = slices.Concat(rows...), slices.Concat(facts...), slices.Concat(sojourns...)
 	if !v.declared[key] {
 		return found
 	}
@@ -140,7 +155,9 @@ func (s *segment) pieces() (list []part) {
 // rows of a part that have a role, and the number that is asked for.
 func (v *view) rows(pl *counting, p part) (out picked) {
 	of := pl.part.Of
-	out.least = math.MaxUint32
+	if pl.part.Measure == MedianDays {
+		out.spread = &spread{}
+	}
 	for i := p.from; i < p.to; i++ {
 		if pl.role(p.other[i], p.own[i]) == 0 {
 			continue
@@ -150,11 +167,14 @@ func (v *view) rows(pl *counting, p part) (out picked) {
 			if !ok {
 				continue
 			}
-			if n >= 0 && n <= math.MaxUint32 {
-				out.least, out.most = min(out.least, uint32(n)), max(out.most, uint32(n))
+			if out.spread != nil && n >= 0 && n <= math.MaxUint32 {
+				out.spread[class(uint32(n))]++
 			}
 		}
 		out.rows = append(out.rows, uint32(i))
+		if out.spread != nil {
+			out.facts = append(out.facts, p.brief(uint32(i)))
+		}
 	}
 	return out
 }
@@ -267,13 +287,11 @@ func (pl *counting) retold(list []sojourn, p part, from, end int) []sojourn {
 	return list
 }
 
-// within gives those of a list that are of the rows of a part, and those after
-// them: row says of which row each is.
-func within[T any](list []T, p part, row func(T) int) (of, after []T) {
-	begin := firstFrom(list, p.from, row)
-	list = list[begin:]
-	end := firstFrom(list, p.to, row)
-	return list[:end], list[end:]
+// within says where in a list those are that are of the rows of a part, beginning to
+// look at a place: row says of which row each is.
+func within[T any](list []T, from int, p part, row func(T) int) (begin, end int) {
+	begin = from + firstFrom(list[from:], p.from, row)
+	return begin, begin + firstFrom(list[begin:], p.to, row)
 }
 
 // firstFrom is the place of the first that is of the row or of one after it: near
