@@ -2,7 +2,6 @@ package dashboards
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,33 +10,13 @@ import (
 
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/promqltest"
-	"go.yaml.in/yaml/v3"
 )
 
-type alertRule struct {
-	Alert, Record, Expr string
-	Labels, Annotations map[string]string
-}
-
-// alertRules are the rules of all files.
-func alertRules(t *testing.T) (all []alertRule) {
+func alertRules(t *testing.T) []rule {
 	t.Helper()
-	files, err := filepath.Glob("alerts/*.yaml")
-	if err != nil || len(files) == 0 {
+	all, err := readRules()
+	if err != nil || len(all) == 0 {
 		t.Fatalf("no rules: %v", err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var doc struct{ Groups []struct{ Rules []alertRule } }
-		if err := yaml.Unmarshal(text, &doc); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		for _, g := range doc.Groups {
-			all = append(all, g.Rules...)
-		}
 	}
 	return all
 }

@@ -8,3 +8,8 @@ import "embed"
 //
 //go:embed *.json
 var Boards embed.FS
+
+// Alerts are the alert rules, as Prometheus' rule files.
+//
+//go:embed alerts/*.yaml
+var Alerts embed.FS

@@ -28,6 +28,7 @@ type cli struct {
 	Indicators indicatorsCmd `cmd:"" help:"Check the definitions of indicators; print their document; see what a change of one would change."`
 	Republish  republishCmd  `cmd:"" help:"Publish the events of the services' journals again."`
 	Demo       demoCmd       `cmd:"" help:"Load a synthetic cohort with months of history."`
+	Dashboards dashboardsCmd `cmd:"" help:"Bring the boards and alerts into a Grafana; show where it differs."`
 	Doctor     doctorCmd     `cmd:"" help:"Check this machine and the running platform."`
 	OpenAPI    openAPICmd    `cmd:"" name:"openapi" help:"Print what the services offer over HTTP, as OpenAPI 3.1."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
