@@ -1,6 +1,8 @@
 package dashboards
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -22,6 +24,7 @@ type Settings struct {
 
 	Metrics      string // address of the Prometheus that scrapes Masar, as Grafana reaches it
 	Figures      string // address of Masar, as Grafana reaches it
+	Public       string // address of Masar, as browsers reach it; "": as Grafana does
 	FiguresToken string // with which Grafana reads figures; what it may read is its scope
 
 	Runbooks       string   // address of docs/runbook.md, for the links of alerts; may be empty
@@ -407,6 +410,9 @@ func (p *Provisioner) wanted() (all []wanted, err error) {
 		if err != nil {
 			return nil, err
 		}
+		// Browsers fetch the shapes of maps by themselves.
+		public := strings.TrimSuffix(cmp.Or(s.Public, s.Figures), "/")
+		data = bytes.ReplaceAll(data, []byte("${masar}"), []byte(public))
 		var model object
 		if err := json.Unmarshal(data, &model); err != nil {
 			return nil, fmt.Errorf("dashboards: %s: %w", name, err)

@@ -120,6 +120,9 @@ func TestApplyTwiceIsOnce(t *testing.T) {
 			t.Errorf("%s is in %v", uid, got)
 		}
 	}
+	if data, _ := json.Marshal(g.boards); strings.Contains(string(data), "${masar}") || !strings.Contains(string(data), `"https://masar.example.org/api/indicators/geo/governorates"`) {
+		t.Error("a map's shapes are at no address")
+	}
 	// Other people's routes are kept as they are, in their order, after ours.
 	routes := g.policy["routes"].([]any)
 	if len(routes) != 3 || routes[2].(map[string]any)["active_time_intervals"] == nil {

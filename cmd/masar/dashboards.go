@@ -24,6 +24,7 @@ type grafanaTarget struct {
 	GrafanaToken string   `env:"MASAR_GRAFANA_TOKEN" help:"Token of a service account with the role Admin. Better in the environment than here." placeholder:"TOKEN"`
 	Prometheus   string   `required:"" env:"MASAR_PROMETHEUS_URL" help:"Address of the Prometheus that scrapes the platform, as Grafana reaches it." placeholder:"URL"`
 	Figures      string   `required:"" env:"MASAR_URL" help:"Address of the platform, as Grafana reaches it." placeholder:"URL"`
+	Public       string   `env:"MASAR_PUBLIC_URL" help:"Address of the platform as browsers reach it, for maps (default: that of --figures)." placeholder:"URL"`
 	FiguresToken string   `required:"" env:"MASAR_FIGURES_TOKEN" help:"Token with which Grafana reads figures, such as that of a manager; its scope is what the boards show." placeholder:"TOKEN"`
 	Runbooks     string   `env:"MASAR_RUNBOOKS_URL" help:"Address at which docs/runbook.md can be read, for the links of alerts." placeholder:"URL"`
 	Operators    []string `env:"MASAR_OPERATORS_MAIL" help:"Where alerts about the platform go (repeatable). Without it, contact points and routes are left as they are." placeholder:"MAIL"`
@@ -32,7 +33,7 @@ type grafanaTarget struct {
 
 func (t grafanaTarget) connect() (*dashboards.Provisioner, error) {
 	return dashboards.Connect(dashboards.Settings{
-		Grafana: t.Grafana, Token: t.GrafanaToken, Metrics: t.Prometheus, Figures: t.Figures, FiguresToken: t.FiguresToken,
+		Grafana: t.Grafana, Token: t.GrafanaToken, Metrics: t.Prometheus, Figures: t.Figures, Public: t.Public, FiguresToken: t.FiguresToken,
 		Runbooks: t.Runbooks, OperatorsMails: t.Operators, ManagersMails: t.Managers,
 	})
 }

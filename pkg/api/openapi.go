@@ -64,6 +64,9 @@ func (s schemaSet) operation(route Route) map[string]any {
 		"description": "Permission " + string(route.Permission) + ": " + strings.Join(roles, ", ") + ".",
 		"responses":   map[string]any{"2XX": answer, "4XX": problem, "5XX": problem},
 	}
+	if route.Permission == "" {
+		out["description"], out["security"] = "Public: no token is asked for.", []any{}
+	}
 	if route.request == nil { // an ordinary handler, with errors of its own beside the router's
 		answers := map[string]any{"application/json": map[string]any{}}
 		answer["content"] = answers

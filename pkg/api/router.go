@@ -51,7 +51,7 @@ type Config struct {
 type Route struct {
 	Method     string
 	Pattern    string // path pattern, as in net/http.ServeMux
-	Permission access.Permission
+	Permission access.Permission // "": anybody may ask, see HandleOpen
 
 	// For OpenAPI; nil when HandleHTTP added the route.
 	request, response reflect.Type
@@ -60,10 +60,11 @@ type Route struct {
 
 // Router holds the routes of one service. Each has a permission, and none is
 // served without a principal who holds it: what Handle is not told, ServeHTTP
-// refuses.
+// refuses. HandleOpen alone makes exceptions.
 type Router struct {
 	cfg      Config
 	mux      *http.ServeMux
+	open     map[string]bool // patterns
 	routes   []Route
 	duration metric.Float64Histogram
 }
@@ -82,7 +83,7 @@ func NewRouter(c Config) *Router {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	r := &Router{cfg: c, mux: http.NewServeMux()}
+	r := &Router{cfg: c, mux: http.NewServeMux(), open: map[string]bool{}}
 	var err error
 	r.duration, err = c.Meter.Float64Histogram(telemetry.HTTPServerDuration,
 		metric.WithUnit("s"), metric.WithDescription("Duration of HTTP requests that were answered"))
@@ -196,6 +197,21 @@ func HandleHTTP(r *Router, pattern string, permission access.Permission, h http.
 	r.add(pattern, permission, h)
 }
 
+// HandleOpen adds a route for anybody, without a token, also from the pages of other
+// sites (CORS): for what is public anyway and says nothing of the programme.
+func HandleOpen(r *Router, pattern string, h http.Handler) {
+	method, path, _ := strings.Cut(pattern, " ")
+	if method != http.MethodGet || !strings.HasPrefix(path, "/") {
+		panic(fmt.Sprintf("api: route %q: GET and a path expected", pattern))
+	}
+	r.routes = append(r.routes, Route{Method: method, Pattern: path})
+	r.open[pattern] = true
+	r.mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		h.ServeHTTP(w, req)
+	}))
+}
+
 // Guard serves h to whoever has a token that v verifies and a role that holds the
 // permission, for a handler outside any Router. The principal is in its context.
 func Guard(v access.Verifier, permission access.Permission, h http.Handler) http.Handler {
@@ -293,7 +309,7 @@ func (r *Router) serve(w http.ResponseWriter, req *http.Request, v access.Verifi
 		}
 	}()
 
-	if v != nil {
+	if v != nil && !r.open[pattern] {
 		p, err := authenticate(ctx, v, req.Header.Get("Authorization"))
 		if err != nil {
 			fail(ctx, err, out)

@@ -3,12 +3,15 @@ package indicators
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -379,6 +382,67 @@ func (s *service) Geo(ctx context.Context, q GeoQuery) (GeoMap, error) {
 		}
 	}
 	return out, err
+}
+
+// placesOf gives the shapes of the governorates and nothing else, for maps that have
+// the figures from elsewhere: the geomap panel of Grafana reads it in the browser,
+// without a token. Features have the code as their id and the labels as properties.
+// Without a file of borders a governorate is a disc around its chief town, as that
+// panel colours areas only.
+func placesOf(b *borders) ([]byte, error) {
+	type feature struct {
+		Type       string            `json:"type"`
+		ID         string            `json:"id"`
+		Geometry   json.RawMessage   `json:"geometry"`
+		Properties map[string]string `json:"properties"`
+	}
+	out := struct {
+		Type        string    `json:"type"`
+		Attribution string    `json:"attribution,omitempty"`
+		Features    []feature `json:"features"`
+	}{Type: "FeatureCollection"}
+	if b != nil {
+		out.Attribution = b.attribution
+	}
+	for _, g := range reference.Governorates() {
+		f := feature{"Feature", g.Code, nil, map[string]string{"code": g.Code, "label_fr": g.LabelFR, "label_ar": g.LabelAR, "label_en": g.LabelEN}}
+		if b != nil {
+			f.Geometry = b.shapes[g.Code]
+		} else {
+			const corners, radius = 32, 0.1 // degrees of latitude, some 11 km
+			disc := make(ring, corners+1)
+			for i := range disc {
+				angle := 2 * math.Pi * float64(i%corners) / corners
+				disc[i] = []float64{
+					math.Round((g.Lon+radius*math.Cos(angle)/math.Cos(g.Lat*math.Pi/180))*1e4) / 1e4,
+					math.Round((g.Lat+radius*math.Sin(angle))*1e4) / 1e4,
+				}
+			}
+			text, err := json.Marshal(map[string]any{"type": "Polygon", "coordinates": []ring{disc}})
+			if err != nil {
+				return nil, err
+			}
+			f.Geometry = text
+		}
+		out.Features = append(out.Features, f)
+	}
+	return json.Marshal(out)
+}
+
+// places answers with placesOf, which never changes while the service runs.
+func places(b *borders) (http.Handler, error) {
+	text, err := placesOf(b)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	etag := fmt.Sprintf("%q", hex.EncodeToString(sum[:8]))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", typeGeoJSON)
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		w.Header().Set("ETag", etag)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+	}), nil
 }
 
 // GeoStamp is Stamp for a map.

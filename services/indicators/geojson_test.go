@@ -112,6 +112,40 @@ func TestMapOfPoints(t *testing.T) {
 	}
 }
 
+// TestShapesForAnybody: another site's page can read the shapes without a token, and
+// learns nothing of the programme.
+func TestShapesForAnybody(t *testing.T) {
+	r := newRig(t, nil)
+	status, header, body := r.get(access.Principal{}, "/api/indicators/geo/governorates")
+	if status != http.StatusOK || header.Get("Access-Control-Allow-Origin") != "*" || header.Get("Content-Type") != typeGeoJSON {
+		t.Fatalf("%d %v", status, header)
+	}
+	b, err := readBorders([]byte(body)) // it is a file of borders itself
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range reference.Governorates() {
+		if around := b.boxes[g.Code]; around[0] >= g.Lon || around[2] <= g.Lon || around[1] >= g.Lat || around[3] <= g.Lat {
+			t.Errorf("%s is not around its chief town: %v", g.Code, around)
+		}
+	}
+	if strings.Contains(body, "value") || strings.Contains(body, "people") {
+		t.Error("it says more than shapes and names")
+	}
+	if status, _, _ := r.getWith(access.Principal{}, "/api/indicators/geo/governorates", "If-None-Match", header.Get("ETag")); status != http.StatusNotModified {
+		t.Errorf("again: %d", status)
+	}
+	if status, _, _ := r.get(access.Principal{}, "/api/indicators/geo?code=people_followed"); status != http.StatusUnauthorized {
+		t.Errorf("figures without a token: %d", status)
+	}
+	// With the operator's borders, those.
+	path := opendata.Path(t, "geo", "tn_gouvernorats_osm_simplifie.geojson")
+	_, _, body = newRig(t, map[string]string{"MASAR_GOVERNORATES": path}).get(access.Principal{}, "/api/indicators/geo/governorates")
+	if !strings.Contains(body, "MultiPolygon") {
+		t.Errorf("%.200s", body)
+	}
+}
+
 // TestMapOfBorders: with the operator's file a governorate has its borders, turned
 // as the standard has them, and the file's attribution.
 func TestMapOfBorders(t *testing.T) {

@@ -91,7 +91,11 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 	}
 	endpoints := NewEndpoints(s)
 	router := p.Router()
-	mount(router, endpoints, s.prometheusAPI())
+	shown, err := places(shapes)
+	if err != nil {
+		return nil, nil, err
+	}
+	mount(router, endpoints, s.prometheusAPI(), shown)
 
 	out := &runtime.Service{
 		Name:   "indicators",

@@ -2,14 +2,14 @@
 // the same data sources by uid. What a board says in French is shown in Arabic by
 // the map of texts that the server gives.
 import * as echarts from "echarts/core";
-import { BarChart, LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
+import { BarChart, LineChart, MapChart } from "echarts/charts";
+import { GridComponent, LegendComponent, TooltipComponent, VisualMapComponent } from "echarts/components";
 import { SVGRenderer } from "echarts/renderers";
 import { organized, joined, points } from "./frames.js";
 import { interpolated, ranges, seconds } from "./query.js";
 import { formatter, dates } from "./format.js";
 
-echarts.use([BarChart, LineChart, GridComponent, LegendComponent, TooltipComponent, SVGRenderer]);
+echarts.use([BarChart, LineChart, MapChart, GridComponent, LegendComponent, TooltipComponent, VisualMapComponent, SVGRenderer]);
 
 const words = {
   fr: { all: "Tous", period: "Période", data: "Tableau", chart: "Graphique", none: "masqué ou inconnu", failed: "Sans réponse", boards: "Tableaux", refresh: "Actualiser", other: "العربية", when: "Lu à", unknown: "Ce panneau n'est dessiné que par Grafana.", loading: "Lecture…", time: "Date" },
@@ -140,13 +140,13 @@ async function board(b, main) {
 }
 
 async function panel(p, body, section, variables, range) {
-  const draw = painters[p.type];
+  const paint = painters[p.type];
   if (p.type === "text") return body.replaceChildren(el("p", {}, told(p.options.content)));
-  if (!draw) return body.replaceChildren(el("p", { class: "none" }, word.unknown));
+  if (!paint) return body.replaceChildren(el("p", { class: "none" }, word.unknown));
   try {
     const frames = await Promise.all(p.targets.map((t) => frame(t, variables, range)));
     if (!frames.some((f) => f.series.some((s) => s.points.some((x) => x[1] != null)))) section.dataset.empty = "yes";
-    draw(p, body, frames, section);
+    await paint(p, body, frames, section);
   } catch (err) {
     section.dataset.failed = "yes";
     body.replaceChildren(el("p", { class: "ko", role: "alert" }, `${word.failed} : ${err.message}`));
@@ -167,7 +167,7 @@ async function frame(t, variables, range) {
   return { ref: t.refId, series: points(data, t.legendFormat) };
 }
 
-const painters = { stat, timeseries, bargauge, barchart: bargauge, table };
+const painters = { stat, timeseries, bargauge, barchart: bargauge, table, geomap };
 
 function color(p, value) {
   const names = { green: "var(--ok)", orange: "var(--warn)", red: "var(--ko)", blue: "var(--accent)" };
@@ -203,6 +203,53 @@ function table(p, body, frames) {
   body.replaceChildren(grid(columns.map((c) => told(c.name)), rows.map((r) => r.map((v) => (typeof v === "number" ? show(v) : v))), rows));
 }
 
+/** geomap colours the shapes of the panel's GeoJSON layer by the first query; its data are a table too. */
+async function geomap(p, body, frames, section) {
+  const layer = p.options.layers.find((l) => l.type === "dynamic-geojson");
+  const d = p.fieldConfig.defaults;
+  const show = formatter(d, lang);
+  const shapes = await json(layer.config.src.replace("${masar}", ""));
+  const found = new Map(frames[0].series.map((s) => [s.labels[layer.config.idField], last(s)]));
+  const named = shapes.features.map((f) => ({ id: f.id, name: f.properties[`label_${lang}`] ?? f.id, value: found.get(f.id) ?? null }));
+  for (const [i, f] of shapes.features.entries()) f.properties = { name: named[i].name };
+  const chart = el("div", { class: "chart", role: "img", "aria-label": told(p.title) });
+  const data = grid([told(p.transformations?.[0]?.options.renameByName?.fr ?? "fr"), told(p.title)],
+    named.map((n) => [n.name, n.value == null ? null : show(n.value)]), named.map((n) => [n.name, n.value ?? 0]));
+  swappable(section, body, chart, data);
+  if (shapes.attribution) body.append(el("p", { class: "credit" }, shapes.attribution));
+  const most = Math.max(1, ...named.map((n) => n.value ?? 0));
+  echarts.registerMap("places", { type: "FeatureCollection", features: shapes.features });
+  draw(chart, {
+    tooltip: { trigger: "item", formatter: (x) => `${x.name} : ${x.value == null || Number.isNaN(x.value) ? word.none : show(x.value)}` },
+    visualMap: { min: 0, max: most, text: [show(most), show(0)], left: lang === "ar" ? "right" : "left", bottom: 0, itemHeight: 90, inRange: { color: ["#e0ecf4", "#8856a7", "#4d004b"] }, textStyle: { color: ink() } },
+    series: [{ type: "map", map: "places", aspectScale: 0.83, roam: false, selectedMode: false, itemStyle: { areaColor: "#bbb", borderColor: "#777" }, emphasis: { label: { show: false }, itemStyle: { areaColor: null, borderWidth: 2 } }, data: named.filter((n) => n.value != null) }],
+  });
+}
+
+const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+const ink = () => (dark() ? "#ddd" : "#333");
+
+/** draw makes the chart of the options, which follows the size of its place. */
+function draw(chart, options) {
+  const plot = echarts.init(chart, null, { renderer: "svg" });
+  // A real font, by which texts are measured.
+  plot.setOption({ animation: false, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: ink() }, ...options });
+  new ResizeObserver(() => plot.resize()).observe(chart);
+}
+
+/** swappable shows a chart, or by a button its data as a table. */
+function swappable(section, body, chart, data) {
+  data.hidden = true;
+  const swap = el("button", { type: "button", class: "swap", "aria-pressed": "false", onclick: () => {
+    data.hidden = !data.hidden;
+    chart.hidden = !data.hidden;
+    swap.textContent = data.hidden ? word.data : word.chart;
+    swap.setAttribute("aria-pressed", String(!data.hidden));
+  } }, word.data);
+  section.querySelector(".head").append(swap);
+  body.replaceChildren(chart, data);
+}
+
 /** grid is a plain table; cells that are numbers in `values` stand at the end. */
 function grid(names, cells, values) {
   const number = (i) => values.some((r) => typeof r[i] === "number");
@@ -224,33 +271,19 @@ function timeseries(p, body, frames, section) {
   const chart = el("div", { class: "chart", role: "img", "aria-label": told(p.title) });
   const data = grid([word.time, ...list.map((s) => told(s.name))], times.map((t) => [label(t), ...at.map((m) => (m.get(t) == null ? null : show(m.get(t))))]),
     times.map((t) => ["", ...at.map((m) => m.get(t) ?? 0)]));
-  data.hidden = true;
-  const swap = el("button", { type: "button", class: "swap", "aria-pressed": "false", onclick: () => {
-    data.hidden = !data.hidden;
-    chart.hidden = !data.hidden;
-    swap.textContent = data.hidden ? word.data : word.chart;
-    swap.setAttribute("aria-pressed", String(!data.hidden));
-  } }, word.data);
-  section.querySelector(".head").append(swap);
-  body.replaceChildren(chart, data);
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const ink = dark ? "#ddd" : "#333";
-  const plot = echarts.init(chart, null, { renderer: "svg" });
-  plot.setOption({
-    animation: false,
+  swappable(section, body, chart, data);
+  draw(chart, {
     color: ["#0b6e5b", "#d1792c", "#3f6fb5", "#a33b6b", "#7a9a2e", "#6b56a8", "#b8a02a", "#2a9aa8", "#8c5a3c", "#777777"],
-    textStyle: { fontFamily: getComputedStyle(document.body).fontFamily, color: ink }, // a real one, by which texts are measured
     grid: { left: 8, right: 8, top: 12, bottom: list.length > 1 ? 34 : 8, containLabel: true },
-    legend: list.length > 1 ? { type: "scroll", bottom: 0, textStyle: { color: ink } } : undefined,
+    legend: list.length > 1 ? { type: "scroll", bottom: 0, textStyle: { color: ink() } } : undefined,
     tooltip: { trigger: "axis", valueFormatter: (v) => (v == null ? word.none : show(v)) },
-    xAxis: { type: "category", data: times.map(label), inverse: lang === "ar", axisLabel: { color: ink, hideOverlap: true } },
-    yAxis: { type: "value", position: lang === "ar" ? "right" : "left", axisLabel: { color: ink, formatter: show }, splitLine: { lineStyle: { color: dark ? "#444" : "#ddd" } } },
+    xAxis: { type: "category", data: times.map(label), inverse: lang === "ar", axisLabel: { color: ink(), hideOverlap: true } },
+    yAxis: { type: "value", position: lang === "ar" ? "right" : "left", axisLabel: { color: ink(), formatter: show }, splitLine: { lineStyle: { color: dark() ? "#444" : "#ddd" } } },
     series: list.map((s, i) => ({
       name: told(s.name), type: bars ? "bar" : "line", stack, showSymbol: times.length === 1, step: false, connectNulls: d.custom.spanNulls === true,
       lineStyle: { width: 2 }, areaStyle: stack && !bars ? { opacity: 0.4 } : undefined, data: times.map((t) => at[i].get(t) ?? null),
     })),
   });
-  new ResizeObserver(() => plot.resize()).observe(chart);
 }
 
 main().catch((err) => document.body.append(el("p", { class: "ko", role: "alert" }, `${word.failed} : ${err.message}`)));
