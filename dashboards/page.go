@@ -108,4 +108,4 @@ func Page(sources map[string]http.Handler) (http.Handler, error) {
 }
 
 // order is the order of the boards on the page.
-var order = strings.Fields("masar-pilotage masar-parcours masar-schemas masar-territoires masar-appariement masar-messages masar-plateforme")
+var order = strings.Fields("masar-pilotage masar-parcours masar-schemas masar-territoires masar-marche masar-appariement masar-messages masar-plateforme")

@@ -27,6 +27,7 @@ var mayBeEmpty = []string{
 	"Appariement/Présélectionnées", "Appariement/Embauchées", "Appariement/Embauches par présélection", "Appariement/Postes couverts",
 	"Appariement/Décisions, par nature", "Appariement/Refus, par qui", "Appariement/Refus, par motif", "Appariement/Décisions par mois", "Appariement/Embauches par mois",
 	"Territoires/Inscriptions par mois", "Territoires/Suivies par mois",
+	"Appariement/Rareté par métier", "Marché du travail/Rareté par métier",
 	"Schémas/Refus d'autorisation de travail", "Schémas/Refus de visa",
 }
 
@@ -53,6 +54,12 @@ func TestBoards(t *testing.T) {
 	}
 	if out, code := w.masar(t, "verify"); code != 0 {
 		t.Fatalf("verify: %s", out)
+	}
+	if out, code := w.masar(t, "shortage", "import", market(t)); code != 0 {
+		t.Fatalf("shortage: %s", out)
+	}
+	if out, code := w.masar(t, "review", "freeze", time.Now().AddDate(0, -1, -1).Format("2006-01")); code != 0 {
+		t.Fatalf("review: %s", out)
 	}
 	ask := func(source, path string, form url.Values) []struct {
 		Metric map[string]string
@@ -92,10 +99,10 @@ func TestBoards(t *testing.T) {
 
 	var list []boardFile
 	w.must(t, "manager", "GET", "/boards/files", nil, &list, 200)
-	if len(list) != 7 {
+	if len(list) != 8 {
 		t.Errorf("%d boards", len(list))
 	}
-	variables := regexp.MustCompile(`\$\{?(scheme|sector|governorate|sex|stage)\}?`)
+	variables := regexp.MustCompile(`\$\{?(scheme|sector|governorate|sex|stage|zone)\}?`)
 	now := time.Now().Unix()
 	var empty []string
 	for i := range list {
@@ -182,6 +189,26 @@ delay_budgets:
 `, 1)
 	path := filepath.Join(t.TempDir(), "programme.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// market writes a made-up series of an employment service: offers, seekers and exits
+// of ten occupations in a governorate.
+func market(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("source,country,zone,nomenclature,occupation,period,measure,value,label\n")
+	for q, quarter := range []string{"2025-Q4", "2026-Q1"} {
+		for i, code := range strings.Fields("A1401 A1402 A1403 A1405 A1407 G1602 G1803 H2913 J1501 N4101") {
+			for measure, n := range map[string]int{"offers": 40 + 13*i%29 + q, "seekers_in": 60 + 7*i%31, "seekers_stock": 90 + 5*i, "exits": 20 + 11*i%17} {
+				fmt.Fprintf(&b, "aneti,TN,TN-71,ROME,%s,%s,%s,%d,\n", code, quarter, measure, n)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "market.csv")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -50,7 +50,7 @@ type Config struct {
 // Route is one entry of a Router.
 type Route struct {
 	Method     string
-	Pattern    string // path pattern, as in net/http.ServeMux
+	Pattern    string            // path pattern, as in net/http.ServeMux
 	Permission access.Permission // "": anybody may ask, see HandleOpen
 
 	// For OpenAPI; nil when HandleHTTP added the route.

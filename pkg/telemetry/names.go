@@ -64,6 +64,10 @@ const (
 	PathwaysLost     = "masar.pathways.lost"          // d that people waited longer than the stage's reference, by scheme and stage, gauge
 	KPIPrefix        = "masar.kpi."                   // + an indicator's code: its present value, gauge
 	CodePrefix       = "masar.code."                  // + a dimension: what its codes are called, 1, of the KPI endpoint only
+	ShortageClass    = "masar.shortage.class"         // 1 to 5, of an occupation in a zone, of the KPI endpoint only
+	ShortageIndex    = "masar.shortage.index"         // what the class is made of, as above
+	ScarcityPrefix   = "masar.scarcity."              // + a number of the last campaign, by occupation, as above
+	ReviewPrefix     = "masar.review."                // + frozen or now: an indicator in the last review's period, as above
 	BehindMilestone  = KPIPrefix + "behind_milestone" // what is lacking of the last milestone that is due, gauge
 )
 

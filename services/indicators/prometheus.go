@@ -39,6 +39,9 @@ import (
 // at the first instant of its day in Africa/Tunis and holds for that day: the
 // engine looks back 24 hours.
 //
+// Beside the definitions there are shortage classes, the scarcity of the last campaign
+// and the last review: see prometheus_beside.go.
+//
 // What the codes of a dimension are called is masar_code_<dimension>, 1, with the
 // code, fr and ar as labels, so that a board can join it:
 //
@@ -69,7 +72,11 @@ const (
 	ofMonth
 	ofStock
 	ofTarget
-	ofCodes // without a definition
+	// Without a definition:
+	ofCodes
+	ofShortage
+	ofScarcity
+	ofReview
 )
 
 // kpiNames are all names that the definitions offer, in no order.
@@ -119,7 +126,7 @@ func kpiNames(defs Definitions) []kpiName {
 		}
 		all = append(all, kpiName{name: strings.ReplaceAll(telemetry.CodePrefix, ".", "_") + dimension, by: []string{dimension, "fr", "ar"}, kind: ofCodes})
 	}
-	return all
+	return append(all, besideNames()...)
 }
 
 // prometheusAPI answers Prometheus' query API over the figures.
@@ -140,8 +147,8 @@ func (s *service) prometheusAPI() http.Handler {
 		Metadata: func(*http.Request) map[string][]promapi.Metadata {
 			all := map[string][]promapi.Metadata{}
 			for _, f := range known {
-				if f.kind == ofCodes {
-					all[f.name] = []promapi.Metadata{{Type: "gauge", Help: "Libellés des codes · تسميات الرموز"}}
+				if f.d == nil {
+					all[f.name] = []promapi.Metadata{{Type: "gauge", Help: besideHelp[f.kind]}}
 					continue
 				}
 				all[f.name] = []promapi.Metadata{{Type: "gauge", Help: f.d.LabelFR + " · " + f.d.LabelAR, Unit: f.d.Unit}}
@@ -192,7 +199,7 @@ func (q *kpiQuerier) read(ctx context.Context, matchers []*labels.Matcher) ([]*s
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		series, err := q.figures(ctx, f)
+		series, err := q.figures(ctx, f, matchers)
 		if err != nil {
 			return nil, err
 		}
@@ -207,10 +214,20 @@ func (q *kpiQuerier) read(ctx context.Context, matchers []*labels.Matcher) ([]*s
 
 // figures are the series of a name, with the samples between from and to. What the
 // principal may not ask is not there.
-func (q *kpiQuerier) figures(ctx context.Context, f kpiName) ([]*kpiSeries, error) {
+func (q *kpiQuerier) figures(ctx context.Context, f kpiName, matchers []*labels.Matcher) ([]*kpiSeries, error) {
 	list := newKPIList(f, q.from, q.to)
 	today := q.today()
-	if f.kind == ofCodes {
+	switch f.kind {
+	case ofShortage:
+		err := q.shortage(ctx, f, list, today, matchers)
+		return list.all, err
+	case ofScarcity:
+		err := q.scarcity(ctx, f, list, today)
+		return list.all, err
+	case ofReview:
+		err := q.review(ctx, f, list, today)
+		return list.all, err
+	case ofCodes:
 		dimension := f.by[0]
 		codes := slices.Concat([]string{Unknown, Other}, newDimensionSet(q.s.dims)[dimension].Codes, slices.Collect(maps.Keys(codeLabels()[dimension])))
 		slices.Sort(codes)

@@ -163,7 +163,9 @@ async function frame(t, variables, range) {
   const data = t.instant
     ? await ask(source, "query", { query, time: range.to })
     : await ask(source, "query_range", { query, start: range.from, end: range.to, step });
-  if (lang === "ar") for (const { metric } of data.result) if (metric?.ar) metric.fr = metric.ar; // what codes are called
+  if (lang === "ar") { // what codes are called: labels fr and ar, zone_fr and zone_ar
+    for (const { metric } of data.result) for (const k of Object.keys(metric ?? {})) if (/(^|_)ar$/.test(k)) metric[k.replace(/ar$/, "fr")] = metric[k];
+  }
   return { ref: t.refId, series: points(data, t.legendFormat) };
 }
 
