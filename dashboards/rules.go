@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 )
@@ -70,7 +70,7 @@ func withoutRecords(expr string, records map[string]string) (string, error) {
 		if !ok || records[s.Name] == "" {
 			return nil
 		}
-		if len(s.LabelMatchers) != 1 || s.LabelMatchers[0].Name != labels.MetricName || s.OriginalOffset != 0 || s.Timestamp != nil {
+		if len(s.LabelMatchers) != 1 || s.LabelMatchers[0].Name != model.MetricNameLabel || s.OriginalOffset != 0 || s.Timestamp != nil {
 			failed = fmt.Errorf("the recorded series %s has labels or an offset: what it stands for cannot be put in its place", s.Name)
 			return nil
 		}
