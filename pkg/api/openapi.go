@@ -68,7 +68,10 @@ func (s schemaSet) operation(route Route) map[string]any {
 		out["description"], out["security"] = "Public: no token is asked for.", []any{}
 	}
 	if route.request == nil { // an ordinary handler, with errors of its own beside the router's
-		answers := map[string]any{"application/json": map[string]any{}}
+		answers := map[string]any{}
+		for _, kind := range append(slices.Clone(route.options.produces), "application/json") {
+			answers[kind] = map[string]any{}
+		}
 		answer["content"] = answers
 		failure := map[string]any{"description": "A problem (RFC 9457) of the router, or an error in the handler's own form.", "content": map[string]any{
 			"application/json": map[string]any{}, "application/problem+json": problem["content"].(map[string]any)["application/problem+json"],

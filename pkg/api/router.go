@@ -198,13 +198,14 @@ func HandleHTTP(r *Router, pattern string, permission access.Permission, h http.
 }
 
 // HandleOpen adds a route for anybody, without a token, also from the pages of other
-// sites (CORS): for what is public anyway and says nothing of the programme.
-func HandleOpen(r *Router, pattern string, h http.Handler) {
+// sites (CORS): for what is public anyway and says nothing of the programme. It
+// answers with the media type.
+func HandleOpen(r *Router, pattern, mediaType string, h http.Handler) {
 	method, path, _ := strings.Cut(pattern, " ")
 	if method != http.MethodGet || !strings.HasPrefix(path, "/") {
 		panic(fmt.Sprintf("api: route %q: GET and a path expected", pattern))
 	}
-	r.routes = append(r.routes, Route{Method: method, Pattern: path})
+	r.routes = append(r.routes, Route{Method: method, Pattern: path, options: options{produces: []string{mediaType}}})
 	r.open[pattern] = true
 	r.mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")

@@ -13,7 +13,7 @@ func mount(r *api.Router, e Endpoints, kpi, places http.Handler) {
 	api.Handle(r, "GET /api/indicators/indicators", access.IndicatorsRead, e.Indicators, api.Answers[Catalogue]())
 	api.Handle(r, "GET /api/indicators/values", access.IndicatorsRead, e.Values, api.Answers[Series](typeCSV, typeXLSX, typeSDMXCSV, typeSDMXData))
 	api.Handle(r, "GET /api/indicators/geo", access.IndicatorsRead, e.Geo, api.Produces(typeGeoJSON, typeJSON))
-	api.HandleOpen(r, "GET /api/indicators/geo/governorates", places)
+	api.HandleOpen(r, "GET /api/indicators/geo/governorates", typeGeoJSON, places)
 	api.Handle(r, "GET /api/indicators/workbook", access.IndicatorsRead, e.Workbook, api.Produces(typeXLSX))
 	api.Handle(r, "GET /api/indicators/sdmx/data", access.IndicatorsRead, e.SDMX, api.Produces(typeSDMXCSV, typeSDMXData))
 	api.Handle(r, "GET /api/indicators/sdmx/structure", access.IndicatorsRead, e.Structure, api.Produces(typeSDMXStructure))
