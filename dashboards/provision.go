@@ -79,17 +79,18 @@ func Connect(s Settings) (*Provisioner, error) {
 // Diff lists what Apply would do.
 func (p *Provisioner) Diff() ([]Change, error) {
 	var all []Change
-	return all, p.each(func(c Change, _ func() error) error {
+	err := p.each(func(c Change, _ func() error) error {
 		all = append(all, c)
 		return nil
 	})
+	return all, err
 }
 
 // Apply makes every difference disappear, and says what it does before it does it.
 // What somebody changed or made by hand is left alone and returned, unless force.
 // Twice is once, and one that was stopped half-way can be started again.
 func (p *Provisioner) Apply(force bool, say func(Change)) (left []Change, err error) {
-	return left, p.each(func(c Change, do func() error) error {
+	err = p.each(func(c Change, do func() error) error {
 		if c.Manual != "" && !force {
 			left = append(left, c)
 			return nil
@@ -100,6 +101,7 @@ func (p *Provisioner) Apply(force bool, say func(Change)) (left []Change, err er
 		}
 		return nil
 	})
+	return left, err
 }
 
 // Check asks whether the data sources answer, and lists what differs.
@@ -387,8 +389,8 @@ func (p *Provisioner) wanted() (all []wanted, err error) {
 	add := func(k kind, uid, title string, complete func(object) (object, error)) {
 		all = append(all, wanted{k, uid, title, complete, stamps[k]})
 	}
-	for uid, title := range sorted(map[string]string{managersFolder: "Masar – pilotage", operatorsFolder: "Masar – plateforme"}) {
-		add(folders, uid, title, exactly(object{"uid": uid, "title": title}))
+	for _, f := range [][2]string{{managersFolder, "Masar – pilotage"}, {operatorsFolder, "Masar – plateforme"}} {
+		add(folders, f[0], f[1], exactly(object{"uid": f[0], "title": f[1]}))
 	}
 	add(teams, managersTeam, managersTeam, exactly(object{"name": managersTeam}))
 	add(teams, operatorsTeam, operatorsTeam, exactly(object{"name": operatorsTeam}))
@@ -455,16 +457,6 @@ func (p *Provisioner) wanted() (all []wanted, err error) {
 		add(policies, "", "who gets which alerts", func(have object) (object, error) { return routed(have, routes) })
 	}
 	return all, nil
-}
-
-func sorted(m map[string]string) func(yield func(string, string) bool) {
-	return func(yield func(string, string) bool) {
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			if !yield(k, m[k]) {
-				return
-			}
-		}
-	}
 }
 
 // figures is the data source of the figures. Grafana does not show its token again,
