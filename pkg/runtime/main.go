@@ -38,18 +38,40 @@ func Main(name string, build Builder) {
 		fmt.Fprintln(os.Stderr, name+": second signal, ending at once; what was not finished is done after the next start")
 		os.Exit(1)
 	}()
-	os.Exit(Alone(ctx, name, build, os.Environ(), os.Stderr))
+	switch args := os.Args[1:]; {
+	case len(args) == 0:
+		os.Exit(Alone(ctx, name, build, os.Environ(), os.Stderr))
+	case len(args) == 1 && args[0] == "prepare":
+		os.Exit(Prepare(ctx, name, build, os.Environ(), os.Stderr))
+	case len(args) == 1 && args[0] == "version":
+		fmt.Println(name, version())
+		os.Exit(0)
+	}
+	fmt.Fprintf(os.Stderr, "usage: %s            run the service, by MASAR_* settings\n       %s prepare    create the topics and indexes that it needs, and end\n       %s version\n", name, name, name)
+	os.Exit(2)
 }
 
 // Alone is Main without the process: it runs one service by the settings in
 // environ until ctx ends, logs to out, and returns the exit status.
 func Alone(ctx context.Context, name string, build Builder, environ []string, out io.Writer) int {
+	return status(ctx, name, build, environ, out, alone)
+}
+
+// Prepare creates the topics, collections and indexes of one service and ends: what
+// a new version needs is there before it starts. What is there stays, so that it can
+// be repeated, and done while the version before is running. It waits for the store
+// and the broker as a start does, and returns the exit status.
+func Prepare(ctx context.Context, name string, build Builder, environ []string, out io.Writer) int {
+	return status(ctx, name, build, environ, out, prepare)
+}
+
+func status(ctx context.Context, name string, build Builder, environ []string, out io.Writer, do func(context.Context, string, Builder, Config, []string, io.Writer) error) int {
 	c, err := ReadConfig(environ)
 	if err != nil {
 		fmt.Fprintf(out, "%s: wrong settings:\n%v\n", name, err)
 		return 2
 	}
-	if err := alone(ctx, name, build, c, environ, out); err != nil {
+	if err := do(ctx, name, build, c, environ, out); err != nil {
 		fmt.Fprintf(out, "%s: %v\n", name, err)
 		return 1
 	}
@@ -113,45 +135,16 @@ func alone(ctx context.Context, name string, build Builder, c Config, environ []
 		}
 		return fmt.Errorf("%s%w", setting, err)
 	}
-	store, err := retry(starting, log, "the store cannot be opened yet", isUnavailable, func(ctx context.Context) (docstore.Engine, error) {
-		return openStore(ctx, c, t, name, log)
-	})
+	platform, closeAll, err := open(starting, name, c, t, log, environ)
+	defer func() { err = errors.Join(err, closeAll()) }()
 	if err != nil {
-		return early("MASAR_STORE_URI: ", err)
+		return early("", err)
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-
-	tls, err := c.kafkaTLS()
-	if err != nil {
-		return err
-	}
-	kafka, err := bus.New(bus.Config{
-		Brokers: c.KafkaBrokers, TLS: tls, ClientID: "masar-" + name, Log: log,
-		Meter: t.MeterFor(name), Tracer: t.TracerFor(name), Now: now,
-		Classify: Classify,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, kafka.Close()) }()
-
 	verifier, err := retry(starting, log, "the identity provider does not answer yet", always, func(ctx context.Context) (access.Verifier, error) {
 		return access.NewVerifier(ctx, c.OIDCIssuer, access.Rules{Audience: c.OIDCAudience, RoleClaim: c.OIDCRoleClaim})
 	})
 	if err != nil {
 		return early("MASAR_OIDC_ISSUER: ", err)
-	}
-	tokens, err := c.tokens()
-	if err != nil {
-		return err
-	}
-	settings := environment(environ)
-	platform := Platform{
-		Name: name, Log: log, Store: store, Bus: kafka,
-		Meter: t.MeterFor(name), Tracer: t.TracerFor(name), Now: now,
-		DataDir: c.DataDir, Tokens: tokens, Getenv: settings,
-		PeerURL: func(service string) string { return settings("MASAR_" + strings.ToUpper(service) + "_URL") },
-		Holder:  Holder(),
 	}
 	service, err := Build(starting, platform, build)
 	if err != nil {
@@ -163,6 +156,71 @@ func alone(ctx context.Context, name string, build Builder, c Config, environ []
 		StartTimeout: c.StartTimeout, StopTimeout: c.StopTimeout - reserve, DrainDelay: c.DrainDelay,
 		StuckAfter: c.StuckAfter, OutboxMaxAge: c.OutboxMaxAge,
 	})
+}
+
+// open connects a service with its store and with Kafka. What it opened is to be
+// closed, also after an error.
+func open(ctx context.Context, name string, c Config, t *telemetry.Telemetry, log *slog.Logger, environ []string) (p Platform, closeAll func() error, err error) {
+	closeAll = func() error { return nil }
+	store, err := retry(ctx, log, "the store cannot be opened yet", isUnavailable, func(ctx context.Context) (docstore.Engine, error) {
+		return openStore(ctx, c, t, name, log)
+	})
+	if err != nil {
+		return p, closeAll, fmt.Errorf("MASAR_STORE_URI: %w", err)
+	}
+	closeAll = store.Close
+	tls, err := c.kafkaTLS()
+	if err != nil {
+		return p, closeAll, err
+	}
+	kafka, err := bus.New(bus.Config{
+		Brokers: c.KafkaBrokers, TLS: tls, ClientID: "masar-" + name, Log: log,
+		Meter: t.MeterFor(name), Tracer: t.TracerFor(name), Now: now,
+		Classify: Classify,
+	})
+	if err != nil {
+		return p, closeAll, err
+	}
+	closeAll = func() error { return errors.Join(kafka.Close(), store.Close()) }
+	tokens, err := c.tokens()
+	if err != nil {
+		return p, closeAll, err
+	}
+	settings := environment(environ)
+	return Platform{
+		Name: name, Log: log, Store: store, Bus: kafka,
+		Meter: t.MeterFor(name), Tracer: t.TracerFor(name), Now: now,
+		DataDir: c.DataDir, Tokens: tokens, Getenv: settings,
+		PeerURL: func(service string) string { return settings("MASAR_" + strings.ToUpper(service) + "_URL") },
+		Holder:  Holder(),
+	}, closeAll, nil
+}
+
+func prepare(ctx context.Context, name string, build Builder, c Config, environ []string, out io.Writer) (err error) {
+	// Its metrics and traces are nobody's.
+	t, err := telemetry.Start(ctx, telemetry.Config{Service: "masar-" + name, Version: version(), LogLevel: c.LogLevel, LogFormat: c.LogFormat, LogTo: out})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Shutdown(context.WithoutCancel(ctx))) }()
+	log := t.Log.With("service", name)
+	starting, cancel := context.WithTimeout(ctx, c.StartTimeout)
+	defer cancel()
+	platform, closeAll, err := open(starting, name, c, t, log, environ)
+	defer func() { err = errors.Join(err, closeAll()) }()
+	if err != nil {
+		return err
+	}
+	service, err := Build(starting, platform, build)
+	if err != nil {
+		return err
+	}
+	r := &run{Options: Options{Log: log, StartTimeout: c.StartTimeout}.filled(), services: []*Service{service}, failed: make(chan error, 1)}
+	if err := r.topics(starting); err != nil {
+		return err
+	}
+	log.Info("topics and indexes are there", "topics", len(service.Topics))
+	return nil
 }
 
 // Classify says which errors of a consumer mean that something it needs is down,

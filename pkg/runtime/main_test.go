@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
+
 	"masar.local/pkg/access"
 	"masar.local/pkg/api"
 )
@@ -23,6 +25,7 @@ const childName = "MASAR_RUNTIME_TEST_CHILD"
 // TestMain becomes the toy as a process of its own when the environment says so.
 func TestMain(m *testing.M) {
 	if os.Getenv(childName) != "" {
+		os.Args = os.Args[:1]
 		Main("toy", buildToy)
 	}
 	os.Exit(m.Run())
@@ -257,5 +260,37 @@ func TestWhatIsNotThereAtTheStartIsNamed(t *testing.T) {
 		if status := Alone(t.Context(), "toy", buildToy, environ, &out); status != 1 || !strings.Contains(out.String(), "toy: "+c.says) {
 			t.Errorf("%s: status %d:\n%s", what, status, &out)
 		}
+	}
+}
+
+// TestPrepare: what a service needs is there before it starts, and stays when it is
+// prepared again.
+func TestPrepare(t *testing.T) {
+	broker, dir := startBroker(t), t.TempDir()
+	environ := []string{
+		"MASAR_STORE_URI=sqlite:" + filepath.Join(dir, "toy.db"), "MASAR_KAFKA_BROKERS=" + broker.Addr(),
+		"MASAR_OIDC_ISSUER=http://127.0.0.1:1", "MASAR_DATA_DIR=" + dir, "MASAR_START_TIMEOUT=5s", // the identity provider is not needed
+	}
+	for range 2 {
+		var out bytes.Buffer
+		if status := Prepare(t.Context(), "toy", buildToy, environ, &out); status != 0 || !strings.Contains(out.String(), "topics and indexes are there") {
+			t.Fatalf("status %d:\n%s", status, &out)
+		}
+		conn, err := kafka.Dial("tcp", broker.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		partitions, err := conn.ReadPartitions(toyTopic)
+		if err = errors.Join(err, conn.Close()); err != nil || len(partitions) != 4 {
+			t.Errorf("%d partitions: %v", len(partitions), err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "toy.db")); err != nil {
+			t.Errorf("the collections are not there: %v", err)
+		}
+	}
+	var out bytes.Buffer
+	environ[1], environ[4] = "MASAR_KAFKA_BROKERS=127.0.0.1:1", "MASAR_START_TIMEOUT=1s"
+	if status := Prepare(t.Context(), "toy", buildToy, environ, &out); status != 1 || !strings.Contains(out.String(), "could not be created") {
+		t.Errorf("status %d:\n%s", status, &out)
 	}
 }
