@@ -23,7 +23,7 @@ PACKAGES = $(patsubst %,%/...,$(MODULES))
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
-.PHONY: help up demo build boards test test-servers fuzz bench lint format generate check-generated tidy clean
+.PHONY: help up demo build images boards test test-servers fuzz bench lint format generate check-generated tidy clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,10 @@ demo: build ## Load a synthetic cohort into the running platform, or start one (
 
 build: ## Build bin/masar and the five services' own programs.
 	@mkdir -p bin
-	@go build -trimpath -o bin/ ./cmd/masar $(foreach s,candidates employers indicators matching notifications,./services/$(s)/cmd/$(s))
+	@CGO_ENABLED=0 go build -trimpath -tags timetzdata -o bin/ ./cmd/masar $(foreach s,candidates employers indicators matching notifications,./services/$(s)/cmd/$(s))
+
+images: ## Build the container images into bin/images, without Docker (IMAGES="--archive --arch amd64 --push HOST").
+	@go run ./deploy/images $(IMAGES)
 
 boards: ## Build the script that draws the boards (npm; its result is committed).
 	@cd dashboards/page && npm ci --no-audit --no-fund && npm run build

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,12 +15,14 @@ import (
 	"github.com/segmentio/kafka-go"
 	"masar.local/pkg/access"
 	"masar.local/pkg/event"
+	masarruntime "masar.local/pkg/runtime"
 )
 
 // doctorCmd looks at everything an operator would look at first, and says what
 // to do about what is wrong. Exit 1 when something is.
 type doctorCmd struct {
 	target
+	Ready []string `help:"Only ask these processes whether they get on with their work, and wait a little for it (repeatable); needs no token." placeholder:"URL"`
 }
 
 // finding is the result of one check: an empty problem means all is well.
@@ -29,11 +32,18 @@ func (c doctorCmd) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var all []finding
-	if c.URL == "" {
+	switch {
+	case len(c.Ready) > 0:
+		for _, base := range c.Ready {
+			all = append(all, waitReady(ctx, base)...)
+		}
+	case c.URL == "":
 		all = append(all, checkData(c.Data)...)
+		fallthrough
+	default:
+		all = append(all, c.checkPlatform(ctx)...)
+		all = append(all, c.checkBroker(ctx)...)
 	}
-	all = append(all, c.checkPlatform(ctx)...)
-	all = append(all, c.checkBroker(ctx)...)
 
 	bad := 0
 	for _, f := range all {
@@ -92,29 +102,7 @@ func (c doctorCmd) checkPlatform(ctx context.Context) []finding {
 }
 
 func (c doctorCmd) checkAnswers(ctx context.Context, base string) []finding {
-	ready := finding{what: "readiness", detail: base + "/healthz/ready"}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz/ready", nil)
-	if err != nil {
-		return []finding{{"address", base, err.Error()}}
-	}
-	before := time.Now()
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		ready.problem = "does not answer: " + err.Error()
-		return []finding{ready}
-	}
-	res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		ready.problem = fmt.Sprintf("is %d: open it to see which check fails and why", res.StatusCode)
-	}
-	out := []finding{ready}
-	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
-		f := finding{what: "clock", detail: "in step with the platform's"}
-		if skew := before.Sub(date).Abs(); skew > 5*time.Second {
-			f.problem = fmt.Sprintf("differs from the platform's by %s: set the clocks by NTP", skew.Round(time.Second))
-		}
-		out = append(out, f)
-	}
+	out := checkReady(ctx, base)
 	client, err := c.client(access.Operator)
 	if err != nil {
 		return append(out, finding{"token", "", err.Error()})
@@ -125,6 +113,62 @@ func (c doctorCmd) checkAnswers(ctx context.Context, base string) []finding {
 		token.problem = "not accepted: " + err.Error()
 	}
 	return append(out, token)
+}
+
+// waitReady asks until the process is ready, for as long as there is time: after a
+// start or a move it may need some.
+func waitReady(ctx context.Context, base string) []finding {
+	for {
+		// Of the last answer, not of the end of the time.
+		once, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		out := checkReady(once, base)
+		cancel()
+		if out[0].problem == "" {
+			return out
+		}
+		select {
+		case <-ctx.Done():
+			return out
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// checkReady asks a process whether it gets on with its work, and for the time.
+func checkReady(ctx context.Context, base string) []finding {
+	ready := finding{what: "readiness", detail: base + "/healthz/ready"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, ready.detail, nil)
+	if err != nil {
+		return []finding{{"address", base, err.Error()}}
+	}
+	before := time.Now()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		ready.problem = "does not answer: " + err.Error()
+		return []finding{ready}
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		ready.problem = fmt.Sprintf("is %d", res.StatusCode)
+		var report masarruntime.Report
+		if json.NewDecoder(res.Body).Decode(&report) == nil {
+			ready.problem += ": " + report.Reason
+			for _, check := range report.Checks {
+				if !check.OK {
+					ready.problem += fmt.Sprintf(" %s: %s;", check.Name, check.Reason)
+				}
+			}
+		}
+	}
+	out := []finding{ready}
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		f := finding{what: "clock", detail: "in step with the platform's"}
+		if skew := before.Sub(date).Abs(); skew > 5*time.Second {
+			f.problem = fmt.Sprintf("differs from the platform's by %s: set the clocks by NTP", skew.Round(time.Second))
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func (c doctorCmd) checkBroker(ctx context.Context) []finding {

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"masar.local/pkg/runtime"
 )
 
 // cli is the command line; each field is one command, in a file of its name.
@@ -72,10 +73,4 @@ func (versionCmd) Run() error {
 	return nil
 }
 
-// version is the module version the binary was built from, or "devel".
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "devel"
-}
+func version() string { return runtime.Version() }

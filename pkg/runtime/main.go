@@ -44,7 +44,7 @@ func Main(name string, build Builder) {
 	case len(args) == 1 && args[0] == "prepare":
 		os.Exit(Prepare(ctx, name, build, os.Environ(), os.Stderr))
 	case len(args) == 1 && args[0] == "version":
-		fmt.Println(name, version())
+		fmt.Println(name, Version())
 		os.Exit(0)
 	}
 	fmt.Fprintf(os.Stderr, "usage: %s            run the service, by MASAR_* settings\n       %s prepare    create the topics and indexes that it needs, and end\n       %s version\n", name, name, name)
@@ -78,17 +78,24 @@ func status(ctx context.Context, name string, build Builder, environ []string, o
 	return 0
 }
 
-// version is the version of the program: set by the linker, or the module's.
-func version() string {
+// release is set by the linker: -X masar.local/pkg/runtime.release=1.2.3
+var release string
+
+// Version is the version of the program: that of the release, or the module's, or
+// "devel".
+func Version() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
 	}
-	return "dev"
+	return "devel"
 }
 
 func alone(ctx context.Context, name string, build Builder, c Config, environ []string, out io.Writer) (err error) {
 	t, err := telemetry.Start(ctx, telemetry.Config{
-		Service: "masar-" + name, Version: version(), OTLPEndpoint: c.OTLPEndpoint, TraceRatio: c.TraceRatio,
+		Service: "masar-" + name, Version: Version(), OTLPEndpoint: c.OTLPEndpoint, TraceRatio: c.TraceRatio,
 		LogLevel: c.LogLevel, LogFormat: c.LogFormat, LogTo: out,
 	})
 	if err != nil {
@@ -198,7 +205,7 @@ func open(ctx context.Context, name string, c Config, t *telemetry.Telemetry, lo
 
 func prepare(ctx context.Context, name string, build Builder, c Config, environ []string, out io.Writer) (err error) {
 	// Its metrics and traces are nobody's.
-	t, err := telemetry.Start(ctx, telemetry.Config{Service: "masar-" + name, Version: version(), LogLevel: c.LogLevel, LogFormat: c.LogFormat, LogTo: out})
+	t, err := telemetry.Start(ctx, telemetry.Config{Service: "masar-" + name, Version: Version(), LogLevel: c.LogLevel, LogFormat: c.LogFormat, LogTo: out})
 	if err != nil {
 		return err
 	}
