@@ -23,7 +23,7 @@ PACKAGES = $(patsubst %,%/...,$(MODULES))
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc} 2>/dev/null),-race,)
 
-.PHONY: help up demo build images boards test test-servers fuzz bench lint format generate check-generated tidy clean
+.PHONY: help up demo build images boards test test-servers test-cluster chart fuzz bench lint format generate check-generated tidy clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ FUZZTIME ?= 10s
 fuzz: ## Fuzz every decoder for a short while (FUZZTIME=10s).
 	@tests/fuzz.sh $(FUZZTIME)
 
+chart: ## Lint, validate and score the Helm chart; render its golden files.
+	@tests/chart.sh
+
+test-cluster: ## Install the chart on a real Kubernetes node started here (root; builds it once, 10 minutes), and try it.
+	@tests/cluster/run.sh
+
 bench: ## Measure, side by side with the bare limit in the same run.
 	@tests/bench.sh
 
@@ -79,9 +85,11 @@ generate: ## Generate code from the contracts in proto/, and the descriptions of
 	@cd proto && PATH="$(CURDIR)/bin:$$PATH" $(BUF) generate
 	@go run ./cmd/masar openapi >bin/openapi.json && mv bin/openapi.json docs/openapi.json
 	@go run ./cmd/masar indicators docs >bin/indicators.md && mv bin/indicators.md docs/indicators.md
+	@rm -rf deploy/helm/masar/files && mkdir -p deploy/helm/masar/files/alerts deploy/helm/masar/files/boards
+	@cp dashboards/*.json deploy/helm/masar/files/boards/ && cp dashboards/alerts/*.yaml deploy/helm/masar/files/alerts/
 
 check-generated: generate ## Fail where committed generated code is stale.
-	@git diff --exit-code -- proto docs
+	@git diff --exit-code -- proto docs pkg/telemetry deploy
 
 tidy: ## Tidy every module (a test-only dependency upstream is not always served: -e).
 	@go work sync; for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -e); done

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command beside one Apache Kafka node (KRaft) on a free loopback port.
+# Runs a command beside one Apache Kafka node (KRaft) on a free loopback port, or
+# on a port of the address MASAR_TEST_HOST.
 #
 #   tests/servers/with-kafka.sh go test ./pkg/bus/...
 #
@@ -38,6 +39,7 @@ if [ ! -d "$jars" ]; then
 	mv -T "$fetched" "$jars" 2>/dev/null || rm -rf "$fetched"
 fi
 
+host=${MASAR_TEST_HOST:-127.0.0.1}
 workplace
 kafka=(java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 	-Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$jars/*")
@@ -50,9 +52,9 @@ for attempt in 1 2 3; do
 	cat >"$work/server.properties" <<-PROPERTIES
 		process.roles=broker,controller
 		node.id=1
-		controller.quorum.voters=1@127.0.0.1:$controller
-		listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-		advertised.listeners=PLAINTEXT://127.0.0.1:$port
+		controller.quorum.voters=1@$host:$controller
+		listeners=PLAINTEXT://$host:$port,CONTROLLER://$host:$controller
+		advertised.listeners=PLAINTEXT://$host:$port
 		controller.listener.names=CONTROLLER
 		listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 		log.dirs=$work/data
@@ -75,7 +77,7 @@ for attempt in 1 2 3; do
 	ready=
 	for _ in $(seq 600); do
 		kill -0 "$server" 2>/dev/null || break
-		if connects 127.0.0.1 "$port"; then
+		if connects $host "$port"; then
 			ready=yes
 			break
 		fi
@@ -90,8 +92,8 @@ for attempt in 1 2 3; do
 	}
 done
 
-say "Apache Kafka $(basename "$jars"/kafka_2.13-*.jar .jar | cut -d- -f2) listens on 127.0.0.1:$port"
-export MASAR_TEST_KAFKA=127.0.0.1:$port MASAR_TEST_KAFKA_JARS=$jars
+say "Apache Kafka $(basename "$jars"/kafka_2.13-*.jar .jar | cut -d- -f2) listens on $host:$port"
+export MASAR_TEST_KAFKA=$host:$port MASAR_TEST_KAFKA_JARS=$jars
 code=0
 "$@" || code=$?
 if [ "$code" -ne 0 ] && grep -qE 'ERROR|FATAL' "$work/kafka.log"; then

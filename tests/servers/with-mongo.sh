@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command beside one server that speaks the MongoDB wire protocol, on a
-# free loopback port.
+# free loopback port, or on a port of the address MASAR_TEST_HOST.
 #
 #   tests/servers/with-mongo.sh go test ./pkg/docstore/...
 #
@@ -23,6 +23,7 @@ if [ -n "${MASAR_TEST_MONGODB_URI:-}" ]; then
 fi
 environment "$here/mongo/requirements.txt"
 
+host=${MASAR_TEST_HOST:-127.0.0.1}
 workplace
 
 # Whether the server answers.
@@ -34,10 +35,10 @@ pymongo.MongoClient(sys.argv[1], serverSelectionTimeoutMS=200).admin.command("pi
 # A port may be taken between our look and the server's start: try again.
 for attempt in 1 2 3; do
 	port=$(free_port)
-	uri=mongodb://127.0.0.1:$port
+	uri=mongodb://$host:$port
 	rm -rf "$work/data"
 	: >"$work/secantusd.toml" # nothing from the home directory
-	(cd "$work" && exec "$venv/bin/secantusd-py" --config "$work/secantusd.toml" --host 127.0.0.1 --port "$port" \
+	(cd "$work" && exec "$venv/bin/secantusd-py" --config "$work/secantusd.toml" --host $host --port "$port" \
 		--storage-path "$work/data" --log-level WARNING) >"$work/server.log" 2>&1 &
 	server=$!
 	ready=
