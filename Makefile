@@ -83,6 +83,7 @@ format: ## Format the code.
 generate: ## Generate code from the contracts in proto/, and the descriptions of the API and of the indicators.
 	@GOBIN=$(CURDIR)/bin go install $(PROTOC_GEN_GO)
 	@cd proto && PATH="$(CURDIR)/bin:$$PATH" $(BUF) generate
+	@go generate ./pkg/telemetry
 	@go run ./cmd/masar openapi >bin/openapi.json && mv bin/openapi.json docs/openapi.json
 	@go run ./cmd/masar indicators docs >bin/indicators.md && mv bin/indicators.md docs/indicators.md
 	@rm -rf deploy/helm/masar/files && mkdir -p deploy/helm/masar/files/alerts deploy/helm/masar/files/boards

@@ -2,12 +2,14 @@
 // the Prometheus format, and pushed over OTLP when an endpoint is set), traces
 // (OTLP) and logs (standard error, and OTLP).
 //
-// Its contract: the names are those of names.go and no others; durations are in
+// Its contract: the names are those of registry.yaml and no others; durations are in
 // seconds with boundaries made for them; up to CardinalityLimit series of one
 // instrument come out, and not the SDK's 2,000; whatever an attribute's key says
 // to be personal or secret never leaves the process in a log. Nothing is global
 // except the SDK's own error handler, which there is one of.
 package telemetry
+
+//go:generate go run ./internal/generate
 
 import (
 	"context"
