@@ -498,8 +498,7 @@ func (l *FairnessLine) against(ref *FairnessLine) Text {
 	s, r := l.Selected, ref.Selected
 	low, _ := koopman(s.Min, l.Eligible, r.Max, ref.Eligible)
 	_, high := koopman(s.Max, l.Eligible, r.Min, ref.Eligible)
-	least := selectionRate(s.Min, l.Eligible) / selectionRate(r.Max, ref.Eligible)
-	most := selectionRate(s.Max, l.Eligible) / selectionRate(r.Min, ref.Eligible)
+	least, most := l.ratioTo(ref)
 	l.Ratio = rateEstimate(least, most, low, high)
 	certain := high < 1
 	switch {
@@ -518,6 +517,12 @@ func (l *FairnessLine) against(ref *FairnessLine) Text {
 		return fairnessTexts["line_less"]
 	}
 	return fairnessTexts["line_met"]
+}
+
+// ratioTo gives what the ratio of a line's rate to that of the reference can be.
+func (l *FairnessLine) ratioTo(ref *FairnessLine) (least, most float64) {
+	return selectionRate(l.Selected.Min, l.Eligible) / selectionRate(ref.Selected.Max, ref.Eligible),
+		selectionRate(l.Selected.Max, l.Eligible) / selectionRate(ref.Selected.Min, ref.Eligible)
 }
 
 func selectionRate(selected, eligible int) float64 { return float64(selected) / float64(eligible) }

@@ -44,20 +44,31 @@ func (r *ParityRequest) Validate() error {
 
 // Report compares the groups of those who could be placed by a campaign.
 func (f fairnessReports) Report(ctx context.Context, req CampaignID) (FairnessReport, error) {
-	d, selected, err := f.selected(ctx, req.ID)
+	if err := f.whole(ctx); err != nil {
+		return FairnessReport{}, err
+	}
+	return f.of(ctx, req.ID)
+}
+
+// of makes the report of a campaign.
+func (f fairnessReports) of(ctx context.Context, id string) (FairnessReport, error) {
+	d, out, err := f.campaigns.outcome(ctx, id)
 	if err != nil {
 		return FairnessReport{}, err
 	}
-	eligible, err := f.eligible(ctx, d)
+	eligible, err := f.eligible(ctx, d, out)
 	if err != nil {
 		return FairnessReport{}, err
 	}
-	return f.groups.report(ctx, selected, eligible)
+	return f.groups.report(ctx, f.selected(out), eligible)
 }
 
 // Price says what it would cost to place more people of one group.
 func (f fairnessReports) Price(ctx context.Context, req ParityRequest) (ParityPrice, error) {
-	d, selected, err := f.selected(ctx, req.ID)
+	if err := f.whole(ctx); err != nil {
+		return ParityPrice{}, err
+	}
+	d, out, err := f.campaigns.outcome(ctx, req.ID)
 	if err != nil {
 		return ParityPrice{}, err
 	}
@@ -81,31 +92,38 @@ func (f fairnessReports) Price(ctx context.Context, req ParityRequest) (ParityPr
 	if err != nil {
 		return ParityPrice{}, missing(err)
 	}
-	p, err := f.groups.parity(ctx, req.Attribute, req.Code, selected, b.ids(b.eligible()), req.Points, b.atLeast)
+	p, err := f.groups.parity(ctx, req.Attribute, req.Code, f.selected(out), b.ids(b.eligible()), req.Points, b.atLeast)
 	if errors.Is(err, errHiddenGroup) {
 		return p, api.Conflict("The numbers of this group are hidden, or there is no such group: there is no price of parity for it.")
 	}
 	return p, err
 }
 
-// selected gives a campaign and whom it places.
-func (f fairnessReports) selected(ctx context.Context, id string) (*docstore.Doc[Campaign], []string, error) {
+// whole refuses the report to whoever sees a part of a campaign only.
+func (fairnessReports) whole(ctx context.Context) error {
 	if p := access.From(ctx); len(p.Governorates)+len(p.Schemes) > 0 {
-		return nil, nil, api.Forbidden("The report is of a whole campaign, and your scope is a part of it.")
+		return api.Forbidden("The report is of a whole campaign, and your scope is a part of it.")
 	}
-	d, out, err := f.campaigns.outcome(ctx, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	var ids []string
+	return nil
+}
+
+// selected lists whom a campaign places.
+func (fairnessReports) selected(out *Outcome) (ids []string) {
 	for _, a := range out.Assignments {
 		ids = append(ids, a.CandidateID)
 	}
-	return d, ids, nil
+	return ids
 }
 
-// eligible lists who could be placed by a campaign, from its recorded inputs.
-func (f fairnessReports) eligible(ctx context.Context, d *docstore.Doc[Campaign]) ([]string, error) {
+// eligible lists who could be placed by a campaign: those who have a price in its
+// proof, or, where there is no proof, from its recorded inputs.
+func (f fairnessReports) eligible(ctx context.Context, d *docstore.Doc[Campaign], out *Outcome) (ids []string, err error) {
+	if len(out.Prices) == out.Summary.Candidates {
+		for _, p := range out.Prices {
+			ids = append(ids, p.ID)
+		}
+		return ids, nil
+	}
 	m, err := f.campaigns.marketOf(ctx, d)
 	if err != nil {
 		return nil, missing(err)

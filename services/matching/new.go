@@ -2,6 +2,7 @@ package matching
 
 import (
 	"context"
+	"errors"
 
 	"masar.local/pkg/bus"
 	"masar.local/pkg/event"
@@ -45,6 +46,10 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 		return nil, nil, err
 	}
 	service.campaigns = campaigns
+	stands, ratios := newGauges(campaigns), newFairnessGauges(campaigns)
+	if err := errors.Join(stands.publish(p.Meter), ratios.publish(p.Meter)); err != nil {
+		return nil, nil, err
+	}
 	endpoints := NewEndpoints(service)
 	router := p.Router()
 	mount(router, endpoints)
@@ -61,6 +66,8 @@ func build(ctx context.Context, p runtime.Platform) (*runtime.Service, *service,
 		Actors: []runtime.Actor{
 			{Name: "index", Run: refresh.run},
 			{Name: "campaigns", Run: campaigns.run},
+			{Name: "gauges", Run: stands.run},
+			{Name: "ratios", Run: ratios.run},
 			{Name: "consumer", Run: func(ctx context.Context) error { return p.Bus.Consume(ctx, consumer(endpoints)) }},
 		},
 		Ready: refresh.fresh,

@@ -22,6 +22,7 @@ import (
 	"masar.local/pkg/event"
 	"masar.local/pkg/runtime"
 	"masar.local/pkg/runtime/runtimetest"
+	"masar.local/pkg/telemetry"
 	candidatesv1 "masar.local/proto/masar/candidates/v1"
 	employersv1 "masar.local/proto/masar/employers/v1"
 )
@@ -74,8 +75,13 @@ func newRig(t testing.TB) *rig {
 func (r *rig) start(holder string) *replica {
 	r.t.Helper()
 	out := &replica{}
+	tel, err := telemetry.Start(r.t.Context(), telemetry.Config{Service: "masar-matching", LogTo: io.Discard})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = tel.Shutdown(context.WithoutCancel(r.t.Context())) })
 	s, err := runtime.Build(r.t.Context(), runtime.Platform{
-		Name: "matching", Log: slog.New(slog.DiscardHandler), Store: r.store, Bus: r.bus, DataDir: r.dir,
+		Name: "matching", Log: slog.New(slog.DiscardHandler), Store: r.store, Bus: r.bus, DataDir: r.dir, Meter: tel.MeterFor("matching"),
 		Now: func() time.Time { return at("2026-03-01") }, Getenv: func(string) string { return "" }, Holder: holder,
 	}, func(ctx context.Context, p runtime.Platform) (*runtime.Service, error) {
 		built, inner, err := build(ctx, p)
@@ -85,7 +91,7 @@ func (r *rig) start(holder string) *replica {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	out.base, out.stop = runtimetest.Serve(r.t, s, runtime.Options{Verifier: r.issuer.Verifier()})
+	out.base, out.stop = runtimetest.Serve(r.t, s, runtime.Options{Verifier: r.issuer.Verifier(), Metrics: tel.MetricsHandler()})
 	return out
 }
 

@@ -13,6 +13,7 @@ const (
 	byOffer     = "offer"
 	byCandidate = "candidate"
 	byEmployer  = "employer"
+	byState     = "state"
 	byCreated   = "created"
 	bySeat      = "seat"
 	byHiredIn   = "hired_in"
@@ -30,6 +31,7 @@ var (
 		list(byOffer, "offer_id"),
 		list(byCandidate, "candidate_id"),
 		list(byEmployer, "employer_id"),
+		list(byState, "state"),
 		{Name: byCreated, Fields: []docstore.Field{{Path: "created_at", Kind: docstore.Time}}},
 		// The guards of a hire: see Case.
 		{Name: bySeat, Fields: []docstore.Field{{Path: "seat", Kind: docstore.String}}, Unique: true},
