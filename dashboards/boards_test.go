@@ -1,6 +1,7 @@
 package dashboards
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -20,8 +21,9 @@ type board struct {
 	Timezone                string
 	Templating              struct {
 		List []struct {
-			Name, Type, Label, Definition, Description string
-			Datasource                                 *source
+			Name, Type, Label, Definition, Description, Regex string
+			Query                                             json.RawMessage // a text in variables of data sources
+			Datasource                                        *source
 		}
 	}
 	Panels []panel
@@ -34,10 +36,14 @@ type panel struct {
 	GridPos                  struct{ H, W, X, Y int }
 	Targets                  []struct {
 		RefID, Expr, LegendFormat, Format string
+		Exemplar                          bool
 		Datasource                        *source
 	}
 	FieldConfig struct {
-		Defaults struct{ Unit, NoValue string }
+		Defaults struct {
+			Unit, NoValue string
+			Links         []struct{ Title, URL string }
+		}
 	}
 	Transformations []struct {
 		Options struct{ RenameByName map[string]string }
@@ -65,6 +71,15 @@ func boards(t *testing.T) map[string]board {
 		all[name] = b
 	}
 	return all
+}
+
+// compact is JSON on one line.
+func compact(data json.RawMessage) string {
+	var b bytes.Buffer
+	if err := json.Compact(&b, data); err != nil {
+		return err.Error()
+	}
+	return b.String()
 }
 
 // inRange are Grafana's own variables, with a value that the parser takes.
@@ -108,8 +123,19 @@ func TestBoards(t *testing.T) {
 			if v.Type == "datasource" {
 				sources["${"+v.Name+"}"] = true
 			}
-			if v.Type == "query" && (v.Datasource == nil || !sources[v.Datasource.UID]) {
+			if v.Type != "query" {
+				continue
+			}
+			if v.Datasource == nil || !sources[v.Datasource.UID] {
 				fail("the variable %s asks no data source of a variable before it", v.Name)
+			}
+			// People choose names; queries get codes. 3 is what Grafana calls a query's result.
+			want := "query_result(masar_code_" + v.Name + ")"
+			if asks := fmt.Sprintf(`{"qryType":3,"query":%q,"refId":"v"}`, want); compact(v.Query) != asks || v.Definition != want {
+				fail("the variable %s asks %s, want %s", v.Name, compact(v.Query), asks)
+			}
+			if want := `/[{,]` + v.Name + `="(?<value>[^"]+)|[{,]fr="(?<text>[^"]+)/g`; v.Regex != want {
+				fail("the variable %s takes %s, want %s", v.Name, v.Regex, want)
 			}
 		}
 		ids := map[int]bool{}
@@ -145,6 +171,9 @@ func TestBoards(t *testing.T) {
 			for _, q := range p.Targets {
 				if q.Datasource == nil || !sources[q.Datasource.UID] {
 					fail("%s %s: its data source is not a variable", at, q.RefID)
+				}
+				if strings.Contains(q.Expr, "_bucket") && !q.Exemplar {
+					fail("%s %s: no exemplars of a latency: %s", at, q.RefID, q.Expr)
 				}
 				if strings.Contains(q.Expr, `job="`) || strings.Contains(q.Expr, `instance="`) {
 					fail("%s %s: names a job or an instance: %s", at, q.RefID, q.Expr)

@@ -254,6 +254,16 @@ func newGrafana(t *testing.T) *grafanaServer {
 	return g
 }
 
+// panels are those of a board that it keeps.
+func (g *grafanaServer) panels(t *testing.T, uid string) []panel {
+	t.Helper()
+	var kept struct{ Dashboard board }
+	if err := g.boards[uid].into(&kept); err != nil {
+		t.Fatal(err)
+	}
+	return kept.Dashboard.Panels
+}
+
 func (g *grafanaServer) answer(w http.ResponseWriter, status int, out any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

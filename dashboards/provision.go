@@ -26,6 +26,7 @@ type Settings struct {
 	Figures      string // address of Masar, as Grafana reaches it
 	Public       string // address of Masar, as browsers reach it; "": as Grafana does
 	FiguresToken string // with which Grafana reads figures; what it may read is its scope
+	Traces       string // address of Tempo, or after "jaeger+" of Jaeger, as Grafana reaches it; "": nothing leads to traces
 
 	Runbooks       string   // address of docs/runbook.md, for the links of alerts; may be empty
 	OperatorsMails []string // where alerts about the platform go; none: left as it is
@@ -41,6 +42,7 @@ const (
 	operatorsFolder = "masar-plateforme"
 	figuresSource   = "masar-kpi"
 	metricsSource   = "masar-metrics"
+	tracesSource    = "masar-traces"
 	managersTeam    = "Masar – pilotage"
 	operatorsTeam   = "Masar – exploitation"
 )
@@ -104,7 +106,8 @@ func (p *Provisioner) Apply(force bool, say func(Change)) (left []Change, err er
 	return left, err
 }
 
-// Check asks whether the data sources answer, and lists what differs.
+// Check asks whether the data sources answer, and lists what differs. The traces are
+// not asked: Grafana 11 has no health check of Tempo for others.
 func (p *Provisioner) Check() ([]Change, error) {
 	var faults []error
 	for _, source := range []string{figuresSource, metricsSource} {
@@ -398,9 +401,17 @@ func (p *Provisioner) wanted() (all []wanted, err error) {
 	add(rights, managersFolder, "who sees the boards of figures", p.sees(managersTeam, operatorsTeam))
 	add(rights, operatorsFolder, "who sees the boards of the platform", p.sees(operatorsTeam))
 	add(sources, figuresSource, "Masar – chiffres", exactly(p.figures()))
+	exemplars := []any{} // that there are none is said: what is left out would stay as it is
+	if s.Traces != "" {
+		kind, address := s.traces()
+		add(sources, tracesSource, "Masar – traces", exactly(object{
+			"uid": tracesSource, "name": "Masar – traces", "type": kind, "access": "proxy", "url": address,
+		}))
+		exemplars = append(exemplars, object{"name": "trace_id", "datasourceUid": tracesSource})
+	}
 	add(sources, metricsSource, "Masar – mesures", exactly(object{
 		"uid": metricsSource, "name": "Masar – mesures", "type": "prometheus", "access": "proxy", "url": s.Metrics,
-		"jsonData": object{"httpMethod": "POST", "timeInterval": "15s"},
+		"jsonData": object{"httpMethod": "POST", "timeInterval": "15s", "exemplarTraceIdDestinations": exemplars},
 	}))
 
 	names, err := fs.Glob(Boards, "*.json")
@@ -420,6 +431,7 @@ func (p *Provisioner) wanted() (all []wanted, err error) {
 			return nil, fmt.Errorf("dashboards: %s: %w", name, err)
 		}
 		delete(model, "version") // Grafana counts its own
+		s.link(model)
 		folder := managersFolder
 		if tags, _ := model["tags"].([]any); slices.Contains(tags, any("plateforme")) {
 			folder = operatorsFolder
@@ -457,6 +469,44 @@ func (p *Provisioner) wanted() (all []wanted, err error) {
 		add(policies, "", "who gets which alerts", func(have object) (object, error) { return routed(have, routes) })
 	}
 	return all, nil
+}
+
+// traces is what keeps the traces, and where.
+func (s Settings) traces() (kind, address string) {
+	if address, ok := strings.CutPrefix(s.Traces, "jaeger+"); ok {
+		return "jaeger", address
+	}
+	return "tempo", s.Traces
+}
+
+// inJaeger makes of a link of the boards, which asks Tempo for the traces of a
+// service, one that asks Jaeger.
+var inJaeger = strings.NewReplacer(
+	`%22type%22:%22tempo%22`, `%22type%22:%22jaeger%22`,
+	`%22queryType%22:%22traceql%22,%22query%22:%22%7Bresource.service.name%3D%5C%22`, `%22queryType%22:%22search%22,%22service%22:%22`,
+	`%5C%22%7D%22`, `%22`,
+)
+
+// link has the links of a board's panels lead to the traces that there are.
+func (s Settings) link(board object) {
+	kind, _ := s.traces()
+	panels, _ := board["panels"].([]any)
+	for _, p := range panels {
+		panel, _ := p.(map[string]any)
+		field := object(panel).inner("fieldConfig").inner("defaults")
+		links, _ := field["links"].([]any)
+		if len(links) == 0 {
+			continue
+		}
+		field["links"] = slices.DeleteFunc(links, func(l any) bool { // and not left out, as above
+			link := object(l.(map[string]any))
+			url := link.text("url")
+			if kind == "jaeger" {
+				link["url"] = inJaeger.Replace(url)
+			}
+			return s.Traces == "" && strings.Contains(url, tracesSource)
+		})
+	}
 }
 
 // figures is the data source of the figures. Grafana does not show its token again,

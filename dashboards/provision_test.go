@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"reflect"
 	"slices"
@@ -238,7 +239,7 @@ func TestFileProvisioning(t *testing.T) {
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
 	}
-	p := &Provisioner{settings: Settings{Figures: "$MASAR_URL", Metrics: "$MASAR_PROMETHEUS_URL", FiguresToken: "$MASAR_FIGURES_TOKEN"}}
+	p := &Provisioner{settings: Settings{Figures: "$MASAR_URL", Metrics: "$MASAR_PROMETHEUS_URL", FiguresToken: "$MASAR_FIGURES_TOKEN", Traces: "$MASAR_TRACES_URL"}}
 	all, err := p.wanted()
 	if err != nil {
 		t.Fatal(err)
@@ -248,12 +249,90 @@ func TestFileProvisioning(t *testing.T) {
 			continue
 		}
 		want, _ := w.complete(nil)
-		delete(want["jsonData"].(object), "masarToken")
+		delete(want.inner("jsonData"), "masarToken")
 		at := slices.IndexFunc(file.Datasources, func(o object) bool { return o["uid"] == w.uid })
 		if at < 0 {
 			t.Errorf("no data source %s", w.uid)
 		} else if d := differences(want, file.Datasources[at]); len(d) > 0 {
 			t.Errorf("%s: %v", w.uid, d)
+		}
+	}
+}
+
+// From the boards to the traces: points of the latencies lead to their trace and lines
+// to the traces of their service, in Tempo or in Jaeger; where there are none, nothing
+// leads to them, also where something did.
+func TestTraces(t *testing.T) {
+	g := newGrafana(t)
+	s := settings(g)
+	for _, c := range []struct{ setting, kind, address, asks string }{
+		{"", "", "", ""},
+		{"http://tempo:3200", "tempo", "http://tempo:3200", `"query":"{resource.service.name=\"masar-matching\"}","queryType":"traceql"`},
+		{"jaeger+https://jaeger:16686/jaeger", "jaeger", "https://jaeger:16686/jaeger", `"queryType":"search","refId":"A","service":"masar-matching"`},
+		{"", "", "", ""},
+	} {
+		s.Traces = c.setting
+		p := connected(t, s)
+		if _, left := apply(t, p, false); len(left) > 0 {
+			t.Errorf("%q: left %v", c.setting, left)
+		}
+		if changes := diff(t, p); len(changes) > 0 {
+			t.Errorf("%q, after it was applied: %+v", c.setting, changes)
+		}
+		var metrics struct {
+			JSONData struct {
+				ExemplarTraceIDDestinations []struct{ Name, DatasourceUID string }
+			}
+		}
+		if err := g.sources[metricsSource].into(&metrics); err != nil {
+			t.Fatal(err)
+		}
+		var links []string
+		for _, panel := range g.panels(t, "masar-plateforme") {
+			for _, l := range panel.FieldConfig.Defaults.Links {
+				links = append(links, l.URL)
+			}
+		}
+		to := metrics.JSONData.ExemplarTraceIDDestinations
+		if c.setting == "" {
+			if len(to) > 0 || len(links) > 0 {
+				t.Errorf("without traces, points lead to %v and lines to %v", to, links)
+			}
+			continue
+		}
+		if have := g.sources[tracesSource]; have.text("type") != c.kind || have.text("url") != c.address {
+			t.Errorf("%q: the data source is %v", c.setting, have)
+		}
+		if len(to) != 1 || to[0].Name != "trace_id" || to[0].DatasourceUID != tracesSource {
+			t.Errorf("%q: points lead to %v", c.setting, to)
+		}
+		if len(links) < 4 {
+			t.Errorf("%q: only %d panels have links", c.setting, len(links))
+		}
+		for _, l := range links {
+			// As Grafana puts its variables in.
+			u, err := url.Parse(strings.NewReplacer("${__field.labels.otel_scope_name}", "matching", "${__from}", "1790000000000", "${__to}", "1790003600000").Replace(l))
+			if err != nil || u.Path != "/explore" || u.Query().Get("schemaVersion") != "1" {
+				t.Fatalf("%q: %s: %v", c.setting, l, err)
+			}
+			var panes map[string]struct {
+				Datasource string
+				Queries    []object
+				Range      struct{ From, To string }
+			}
+			if err := json.Unmarshal([]byte(u.Query().Get("panes")), &panes); err != nil {
+				t.Fatalf("%q: %s: %v", c.setting, u.Query().Get("panes"), err)
+			}
+			pane := panes["a"]
+			if len(pane.Queries) != 1 || pane.Datasource != tracesSource || pane.Range.From != "1790000000000" || pane.Range.To != "1790003600000" {
+				t.Fatalf("%q: a link leads to %+v", c.setting, panes)
+			}
+			if from := pane.Queries[0].inner("datasource"); from.text("uid") != tracesSource || from.text("type") != c.kind {
+				t.Errorf("%q: a link asks %v", c.setting, from)
+			}
+			if asks, _ := json.Marshal(pane.Queries[0]); !strings.Contains(string(asks), c.asks) {
+				t.Errorf("%q: a link asks %s", c.setting, asks)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
 	"masar.local/tests/harness"
 )
 
@@ -26,13 +30,15 @@ import (
 var mayBeEmpty = []string{
 	"Appariement/Présélectionnées", "Appariement/Embauchées", "Appariement/Embauches par présélection", "Appariement/Postes couverts",
 	"Appariement/Décisions, par nature", "Appariement/Refus, par qui", "Appariement/Refus, par motif", "Appariement/Décisions par mois", "Appariement/Embauches par mois",
-	"Territoires/Inscriptions par mois", "Territoires/Suivies par mois",
+	"Territoires/Inscriptions par gouvernorat et par mois", "Territoires/Suivies par gouvernorat et par mois",
+	"Appariement/Selon le sexe", "Appariement/Selon le gouvernorat", "Appariement/Selon le diplôme",
 	"Appariement/Rareté par métier", "Marché du travail/Rareté par métier",
 	"Schémas/Refus d'autorisation de travail", "Schémas/Refus de visa",
 }
 
 type boardFile struct {
 	UID, Title string
+	Templating struct{ List []boardVariable }
 	Panels     []struct {
 		Type, Title string
 		Targets     []struct {
@@ -41,6 +47,17 @@ type boardFile struct {
 			Datasource struct{ UID string }
 		}
 	}
+}
+
+type boardVariable struct {
+	Name, Type, Definition, Regex string
+}
+
+// sample is one series of an answer in Prometheus' way.
+type sample struct {
+	Metric map[string]string
+	Value  [2]any
+	Values [][2]any
 }
 
 // TestBoards: with the demo cohort every panel of every board has an answer, the
@@ -61,21 +78,9 @@ func TestBoards(t *testing.T) {
 	if out, code := w.masar(t, "review", "freeze", time.Now().AddDate(0, -1, -1).Format("2006-01")); code != 0 {
 		t.Fatalf("review: %s", out)
 	}
-	ask := func(source, path string, form url.Values) []struct {
-		Metric map[string]string
-		Value  [2]any
-		Values [][2]any
-	} {
+	ask := func(source, path string, form url.Values) []sample {
 		t.Helper()
-		var answer struct {
-			Data struct {
-				Result []struct {
-					Metric map[string]string
-					Value  [2]any
-					Values [][2]any
-				}
-			}
-		}
+		var answer struct{ Data struct{ Result []sample } }
 		status, body, err := harness.TryCall("", "GET", p.URL+"/boards/source/"+source+"/api/v1/"+path+"?"+form.Encode(), nil)
 		if err != nil || status != http.StatusOK {
 			t.Errorf("%s %s: %d %s %v", source, form.Get("query"), status, body, err)
@@ -161,13 +166,95 @@ func TestBoards(t *testing.T) {
 	if err != nil || strings.Contains(strings.ReplaceAll(string(body), "TN-71", ""), "TN-") || !strings.Contains(string(body), "success") {
 		t.Errorf("a manager of one governorate is told of %s, %v", body, err)
 	}
+	names := map[string]map[string]map[string]string{} // by board, variable and code
+	for _, b := range list {
+		names[b.UID] = map[string]map[string]string{}
+		for _, v := range b.Templating.List {
+			if v.Type == "query" {
+				names[b.UID][v.Name] = choices(t, v, func(query string) []sample { return ask("masar-kpi", "query", url.Values{"query": {query}}) })
+			}
+		}
+	}
 	t.Run("in Chromium", func(t *testing.T) {
-		drawn(t, p.URL+"/boards?lang=ar")
-		drawn(t, p.URL+"/boards/"+list[0].UID+"?lang=ar")
-		for _, b := range list {
-			drawn(t, p.URL+"/boards/"+b.UID)
+		b := chromium(t)
+		b.visit(p.URL + "/boards?lang=ar")
+		b.visit(p.URL + "/boards/" + list[0].UID + "?lang=ar")
+		if got := js[string](b, "document.documentElement.dir"); got != "rtl" {
+			t.Errorf("an Arabic board is written %q", got)
+		}
+		for _, one := range list {
+			b.visit(p.URL + "/boards/" + one.UID)
+			b.wellMade()
+			for variable, want := range names[one.UID] {
+				got := js[map[string]string](b, fmt.Sprintf(`Object.fromEntries([...document.querySelectorAll("input[name=var-%s]")].map((i) => [i.value, i.labels[0].textContent.trim()]))`, variable))
+				if !maps.Equal(got, want) {
+					t.Errorf("%s: of %s one may choose %v, want %v", one.UID, variable, got, want)
+				}
+			}
 		}
 	})
+	t.Run("by keyboard", func(t *testing.T) { byKeyboard(t, chromium(t), p.URL) })
+}
+
+// choices are the names, by their codes, among which Grafana lets people choose the
+// values of a variable: it prints the series that the query gives, and takes from each
+// line what the regular expression calls value and text.
+func choices(t *testing.T, v boardVariable, query func(string) []sample) map[string]string {
+	t.Helper()
+	asks := regexp.MustCompile(`^query_result\((.+)\)$`).FindStringSubmatch(v.Definition)
+	if asks == nil || !strings.HasPrefix(v.Regex, "/") || !strings.HasSuffix(v.Regex, "/g") {
+		t.Fatalf("the variable %s: %+v", v.Name, v)
+	}
+	takes := regexp.MustCompile(strings.TrimSuffix(strings.TrimPrefix(v.Regex, "/"), "/g"))
+	found := map[string]string{}
+	series := query(asks[1])
+	for _, one := range series {
+		var labels []string
+		for name, value := range one.Metric {
+			if name != "__name__" {
+				labels = append(labels, name+`="`+value+`"`)
+			}
+		}
+		slices.Sort(labels)
+		taken := func() (code, name string) {
+			line := one.Metric["__name__"] + "{" + strings.Join(labels, ",") + "} 1 1790000000000"
+			for _, m := range takes.FindAllStringSubmatch(line, -1) {
+				code += m[takes.SubexpIndex("value")]
+				name += m[takes.SubexpIndex("text")]
+			}
+			return code, name
+		}
+		code, name := taken()
+		slices.Reverse(labels) // whatever their order
+		if c, n := taken(); c != code || n != name {
+			t.Errorf("%s: %s is %s, or %s %s", v.Name, code, name, c, n)
+		}
+		if code != one.Metric[v.Name] || name != one.Metric["fr"] || name == "" || found[code] != "" {
+			t.Errorf("%s: of %v it takes %q, called %q, which was %q", v.Name, one.Metric, code, name, found[code])
+		}
+		found[code] = name
+	}
+	if len(found) == 0 {
+		t.Errorf("%s: nothing to choose from", v.Name)
+	}
+	// Whatever code has figures can be chosen.
+	figures := "masar_kpi_people_followed_by_" + v.Name + "_total"
+	switch v.Name {
+	case "stage":
+		figures = "masar_kpi_people_by_stage_by_stage"
+	case "zone":
+		figures = "masar_shortage_class"
+	}
+	counted := query("count by (" + v.Name + ") (" + figures + ")")
+	if len(counted) == 0 {
+		t.Errorf("no figures by %s", v.Name)
+	}
+	for _, one := range counted {
+		if code := one.Metric[v.Name]; found[code] == "" {
+			t.Errorf("%s: %q has figures and cannot be chosen", v.Name, code)
+		}
+	}
+	return found
 }
 
 // promises writes settings of a programme that has a delay budget and a milestone,
@@ -304,32 +391,188 @@ func sameAsAPI(t *testing.T, w world, query func(string) map[string]float64) err
 	return errors.Join(wrong...)
 }
 
-// drawn opens a board in Chromium.
-func drawn(t *testing.T, address string) {
+// browser is a page in Chromium.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func chromium(t *testing.T) browser {
 	t.Helper()
-	program := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
-			program = path
-			break
+			options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox)
+			allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
+			t.Cleanup(stop)
+			ctx, stop := chromedp.NewContext(allocator)
+			t.Cleanup(stop)
+			return browser{t, ctx}
 		}
 	}
-	if program == "" {
-		t.Skip("no Chromium here (chromium, chromium-browser or google-chrome): the pages are not drawn")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000", "--dump-dom", address).Output()
+	t.Skip("no Chromium here (chromium, chromium-browser or google-chrome): the pages are not drawn")
+	return browser{}
+}
+
+// js is what an expression is in the page.
+func js[T any](b browser, expression string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
 	if err != nil {
-		t.Errorf("%s: %v", address, err)
-		return
+		b.t.Fatalf("%s: %v", expression, err)
 	}
-	page := string(out)
-	if !strings.Contains(page, `data-drawn="yes"`) || strings.Contains(page, "data-failed") {
-		failed := regexp.MustCompile(`role="alert"[^>]*>([^<]*)`).FindAllStringSubmatch(page, 3)
-		t.Errorf("%s was not drawn whole: %q", address, failed)
+	return v
+}
+
+// check fails unless an expression holds in the page.
+func (b browser) check(what, expression string) {
+	b.t.Helper()
+	if !js[bool](b, expression) {
+		b.t.Errorf("%s: not so: %s; the keyboard is at %s", what, expression, js[string](b, "document.activeElement.outerHTML.slice(0, 200)"))
 	}
-	if strings.Contains(address, "lang=ar") && !strings.Contains(page, `dir="rtl"`) {
-		t.Errorf("%s is not from right to left", address)
+}
+
+// drawn waits until a board of which an expression holds is drawn whole.
+func (b browser) drawn(expression string) {
+	b.t.Helper()
+	harness.Eventually(b.t, "a page with "+expression+" is drawn", func() error {
+		// The page before may be gone while it is asked.
+		there, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`document.body?.dataset.drawn === "yes" && `+expression))
+		if err == nil && !there {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	if failed := js[[]string](b, `[...document.querySelectorAll("[data-failed]")].map((s) => s.textContent)`); len(failed) > 0 {
+		b.t.Errorf("%s: %q", js[string](b, "location.href"), failed)
 	}
+}
+
+func (b browser) visit(address string) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.Navigate(address)); err != nil {
+		b.t.Fatalf("%s: %v", address, err)
+	}
+	b.drawn("true")
+}
+
+func (b browser) press(keys string, modifiers ...chromedp.Modifier) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.KeyEvent(keys, chromedp.KeyModifiers(modifiers...))); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// tabTo presses Tab until the element that fits a selector has the keyboard. Whatever
+// has it on the way is seen, with a line around it.
+func (b browser) tabTo(selector string, modifiers ...chromedp.Modifier) {
+	b.t.Helper()
+	for range 150 {
+		b.press(kb.Tab, modifiers...)
+		at := js[struct {
+			Fits, Seen bool
+			What       string
+		}](b, fmt.Sprintf(`(() => {
+			const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();
+			return {
+				Fits: e.matches(%q), What: e.outerHTML.slice(0, 120),
+				Seen: e === document.body || s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 2 && r.width > 0 && r.height > 0 && r.bottom > 0 && r.top < innerHeight,
+			};
+		})()`, selector))
+		if !at.Seen {
+			b.t.Errorf("the keyboard is where nobody sees it: %s", at.What)
+		}
+		if at.Fits {
+			return
+		}
+	}
+	b.t.Fatalf("the keyboard does not reach %s", selector)
+}
+
+// wellMade: whatever the keyboard can reach has a name, and charts are also words and a table.
+func (b browser) wellMade() {
+	b.t.Helper()
+	nameless := js[[]string](b, `[...document.querySelectorAll("a, button, summary, select, input, [tabindex='0']")]
+		.filter((e) => !(e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.[0]?.textContent.trim())).map((e) => e.outerHTML)`)
+	wordless := js[[]string](b, `[...document.querySelectorAll(".chart")].filter((c) => {
+		const panel = c.closest("section"), title = panel.querySelector("h3").textContent, said = c.getAttribute("aria-label");
+		return !said.startsWith(title) || !/\d/.test(said.slice(title.length)) || !panel.querySelector(".swap") || !panel.querySelector("tbody td");
+	}).map((c) => c.getAttribute("aria-label"))`)
+	if len(nameless)+len(wordless) > 0 {
+		b.t.Errorf("%s: without a name %q, charts without words %q", js[string](b, "location.pathname"), nameless, wordless)
+	}
+}
+
+// byKeyboard chooses a board, a period, a governorate, a language and the table of a
+// chart without a mouse.
+func byKeyboard(t *testing.T, b browser, base string) {
+	b.visit(base + "/boards")
+	b.press(kb.Tab)
+	b.check("the first is the way past the header", `document.activeElement.className === "skip" && document.activeElement.getBoundingClientRect().top >= 0`)
+	b.press(kb.Enter)
+	b.check("it leads to the content", `document.activeElement.id === "main"`)
+	b.tabTo(`main a[href$="/masar-territoires"]`)
+	b.press(kb.Enter)
+	b.drawn(`location.pathname === "/boards/masar-territoires"`)
+
+	b.tabTo(`nav a[aria-current="page"]`)
+	b.tabTo(".lang")
+	b.tabTo("#from")
+	before := js[string](b, "document.activeElement.value")
+	b.press(kb.ArrowDown)
+	period := js[string](b, "document.activeElement.value")
+	if period == before {
+		t.Errorf("an arrow key chooses no other period than %s", before)
+	}
+	b.check("nothing is read before it is asked for", `location.search === ""`)
+
+	b.tabTo("#var-governorate")
+	b.press(kb.Enter)
+	b.check("the governorates are shown", "document.activeElement.parentElement.open")
+	b.tabTo(`input[value="TN-12"]`)
+	b.check("by their names", `document.activeElement.labels[0].textContent.trim() === "Ariana"`)
+	b.press(" ")
+	b.press(kb.Escape)
+	b.check("they can be put away", `document.activeElement.id === "var-governorate" && !document.activeElement.parentElement.open`)
+	b.tabTo("#refresh")
+	b.press(kb.Enter)
+	b.drawn(`location.search.includes("var-governorate=TN-12")`)
+	b.check("the period too", fmt.Sprintf(`new URL(location).searchParams.get("from") === %q`, period))
+	b.check("the keyboard is where it was", `document.activeElement.id === "refresh"`)
+	b.check("one governorate is chosen", `document.querySelector("#var-governorate").textContent === "Gouvernorat : Ariana"`)
+	const rows = `[...document.querySelectorAll("[data-panel='2'] tbody tr")].map((r) => r.cells[0].textContent).join()`
+	b.check("and shown", rows+` === "Ariana"`)
+
+	b.tabTo("#var-governorate", chromedp.ModifierShift)
+	b.press(kb.Enter)
+	b.tabTo(`input[value="TN-12"]`)
+	b.press(" ")
+	b.press(kb.Enter) // there as well
+	b.drawn(`!location.search.includes("var-")`)
+	b.check("the keyboard is at what was chosen", `document.activeElement.id === "var-governorate"`)
+	b.check("all are shown", rows+`.split(",").length > 15`)
+
+	b.tabTo(".lang", chromedp.ModifierShift)
+	b.press(kb.Enter)
+	b.drawn(`document.documentElement.dir === "rtl"`)
+	b.check("what was chosen stays", fmt.Sprintf(`new URL(location).searchParams.get("from") === %q`, period))
+	b.check("names are Arabic", `document.querySelector("input[value='TN-12']").labels[0].textContent.trim() === "أريانة"`)
+
+	b.tabTo("[data-panel='7'] .why summary")
+	b.press(kb.Enter)
+	b.check("what a panel shows is said", `document.activeElement.nextElementSibling.checkVisibility()`)
+	b.tabTo("[data-panel='7'] .swap")
+	b.check("and put away behind", `!document.querySelector("details[open]")`)
+	b.press(kb.Enter)
+	b.check("the chart is a table", `document.activeElement.matches(".swap") && !document.querySelector("[data-panel='7'] .chart").checkVisibility() && document.querySelectorAll("[data-panel='7'] tbody tr").length === 24`)
+	b.tabTo("[data-panel='7'] [role=region][tabindex='0']") // Chromium alone needs no tabindex
+	b.press(kb.ArrowDown)
+	harness.Eventually(t, "an arrow key scrolls the table", func() error {
+		if js[float64](b, "document.activeElement.scrollTop") == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	b.tabTo("[data-panel='7'] .swap", chromedp.ModifierShift)
+	b.press(kb.Enter)
+	b.check("the table is a chart again", `document.querySelector("[data-panel='7'] .chart svg").checkVisibility()`)
 }

@@ -1,5 +1,15 @@
+/** directed keeps an Arabic text with figures in it whole where a chart writes from left to right. */
+export function directed(text, lang) {
+  return lang === "ar" ? `\u2067${text}\u2069` : text;
+}
+
 /** formatter shows numbers in a unit, with Latin digits in both languages. */
-export function formatter({ unit, decimals }, lang) {
+export function formatter(field, lang) {
+  const show = inUnit(field, lang);
+  return (v) => directed(show(v), lang);
+}
+
+function inUnit({ unit, decimals }, lang) {
   const locale = lang === "ar" ? "ar-TN-u-nu-latn" : "fr-FR";
   const number = (v, digits) => new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(v);
   const ar = lang === "ar";
@@ -31,12 +41,15 @@ function duration(v, number, ar) {
 
 /** dates gives the shortest text that tells the moments (ms) apart: month, day, or hour. */
 export function dates(times, lang) {
-  const locale = lang === "ar" ? "ar-TN-u-nu-latn" : "fr-FR";
+  const format = (locale, style) => new Intl.DateTimeFormat(locale, { ...style, timeZone: "Africa/Tunis" });
+  const day = format("en-GB", { day: "numeric", month: "numeric", year: "numeric" });
   const least = Math.min(...times.slice(1).map((t, i) => t - times[i]), Infinity);
-  const zone = { timeZone: "Africa/Tunis" };
-  const style = least >= 27 * 86400e3 && times.length > 1 ? { month: "short", year: "numeric" }
+  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  // A month's figure stands on its first day.
+  const style = least >= 27 * 86400e3 && times.every((t) => /^0?1\//.test(day.format(t))) ? { month: "short", year: "numeric" }
     : least >= 20 * 3600e3 ? { day: "numeric", month: "short", year: "2-digit" }
-    : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
-  const f = new Intl.DateTimeFormat(locale, { ...style, ...zone });
-  return (t) => f.format(t);
+    : day.format(times[0]) === day.format(times.at(-1)) ? clock
+    : { day: "numeric", month: "short", ...clock };
+  const f = format(lang === "ar" ? "ar-TN-u-nu-latn" : "fr-FR", style);
+  return (t) => directed(f.format(t), lang);
 }

@@ -30,3 +30,20 @@ export function interpolated(text, variables, range, step = 60) {
     return safe.length === 1 ? safe[0] : `(${safe.join("|")})`;
   });
 }
+
+/** choices are the codes that a query variable offers, and what they are called, found
+ * as Grafana finds them: each series printed as a line, of which the regular
+ * expression takes what it calls value and text. */
+export function choices({ regex, sort }, result, lang) {
+  const [, pattern, flags] = regex.match(/^\/(.*)\/(\w*)$/);
+  const found = new Map();
+  for (const { metric: { __name__, ...labels }, value: [time, value] } of result) {
+    const line = `${__name__ ?? ""}{${Object.entries(labels).map(([k, v]) => `${k}="${v}"`).join(",")}} ${value} ${time * 1000}`;
+    const groups = [...line.matchAll(new RegExp(pattern, flags))].map((m) => m.groups);
+    const code = groups.find((g) => g.value)?.value;
+    if (code && !found.has(code)) found.set(code, groups.find((g) => g.text)?.text ?? code);
+  }
+  const list = [...found].map(([value, text]) => ({ value, text }));
+  const naturally = 7; // what Grafana calls it; 0 is as they come
+  return sort === naturally ? list.sort((a, b) => a.text.localeCompare(b.text, lang, { numeric: true })) : list;
+}
