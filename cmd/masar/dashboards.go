@@ -26,6 +26,7 @@ type grafanaTarget struct {
 	Figures      string   `required:"" env:"MASAR_URL" help:"Address of the platform, as Grafana reaches it." placeholder:"URL"`
 	Public       string   `env:"MASAR_PUBLIC_URL" help:"Address of the platform as browsers reach it, for maps (default: that of --figures)." placeholder:"URL"`
 	FiguresToken string   `required:"" env:"MASAR_FIGURES_TOKEN" help:"Token with which Grafana reads figures, such as that of a manager; its scope is what the boards show." placeholder:"TOKEN"`
+	Traces       string   `env:"MASAR_TRACES_URL" help:"Address of Tempo, or after jaeger+ of Jaeger, as Grafana reaches it. Without it, nothing leads to traces." placeholder:"URL"`
 	Runbooks     string   `env:"MASAR_RUNBOOKS_URL" help:"Address at which docs/runbook.md can be read, for the links of alerts." placeholder:"URL"`
 	Operators    []string `env:"MASAR_OPERATORS_MAIL" help:"Where alerts about the platform go (repeatable). Without it, contact points and routes are left as they are." placeholder:"MAIL"`
 	Managers     []string `env:"MASAR_MANAGERS_MAIL" help:"Where alerts about delays and milestones go (repeatable)." placeholder:"MAIL"`
@@ -34,7 +35,7 @@ type grafanaTarget struct {
 func (t grafanaTarget) connect() (*dashboards.Provisioner, error) {
 	return dashboards.Connect(dashboards.Settings{
 		Grafana: t.Grafana, Token: t.GrafanaToken, Metrics: t.Prometheus, Figures: t.Figures, Public: t.Public, FiguresToken: t.FiguresToken,
-		Runbooks: t.Runbooks, OperatorsMails: t.Operators, ManagersMails: t.Managers,
+		Traces: t.Traces, Runbooks: t.Runbooks, OperatorsMails: t.Operators, ManagersMails: t.Managers,
 	})
 }
 
