@@ -37,6 +37,8 @@ type upCmd struct {
 	LogLevel    slog.Level    `default:"warn" env:"MASAR_LOG_LEVEL" help:"debug, info, warn or error; the log goes to DATA/masar.log and to standard error."`
 	OTLP        string        `env:"MASAR_OTLP_ENDPOINT" help:"OTLP/HTTP collector for metrics, traces and logs." placeholder:"URL"`
 	StopTimeout time.Duration `default:"25s" env:"MASAR_STOP_TIMEOUT" help:"Longest clean stop."`
+	StuckAfter  time.Duration `default:"5m" env:"MASAR_STUCK_AFTER" help:"A consumer that does not move for so long, though messages wait, is not ready."`
+	OutboxAge   time.Duration `default:"5m" env:"MASAR_OUTBOX_MAX_AGE" help:"With an event that waits for longer to be published, a service is not ready."`
 }
 
 // builders are the five services, in the order in which data first flows.
@@ -161,6 +163,7 @@ func (c upCmd) run(ctx context.Context, started func()) (err error) {
 	defer os.Remove(instanceFile(data))
 	return runtime.Run(ctx, built, runtime.Options{
 		Listener: listener, Verifier: verifier, Log: tel.Log, Meter: tel.Meter, Now: now, StopTimeout: c.StopTimeout,
+		StuckAfter: c.StuckAfter, OutboxMaxAge: c.OutboxAge,
 		Metrics: local(verifier, access.PlatformRead, tel.MetricsHandler()),
 		Extra: map[string]http.Handler{
 			"GET /{$}":           local(verifier, access.PlatformRead, front),

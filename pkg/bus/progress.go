@@ -9,8 +9,9 @@ import (
 )
 
 // ConsumerProgress is the state of one running Consume. A consumer does not get
-// on when Lag > 0 and LastMove is long ago: whatever the reason is, a lost
-// assignment included, because Lag is asked of the cluster and not of the loop.
+// on when LastMove is long ago: whatever the reason is, a lost assignment included,
+// because what waits is asked of the cluster and not of the loop. A cluster that does
+// not answer is a reason too.
 type ConsumerProgress struct {
 	Group     string
 	Topics    []string
@@ -19,7 +20,7 @@ type ConsumerProgress struct {
 	InFlight  int           // messages fetched and not yet handled
 	Blocked   int           // of them, waiting because a dependency is down
 	Lag       int64         // messages that the group has not committed, as last seen
-	LastMove  time.Time     // since when some partition has messages and does not get on; now, if none
+	LastMove  time.Time     // since when some partition has messages and does not get on, or the cluster does not answer; now, if neither
 	Oldest    time.Duration // age of the oldest message that is fetched and not handled; 0: none
 	LastError string        // the last error of the loop, "" after it is overcome
 }

@@ -99,8 +99,11 @@ func (r *run) check(ctx context.Context) Report {
 	now := r.Now()
 	for _, c := range r.consumers() {
 		var err error
-		if still := now.Sub(c.LastMove); c.Lag > 0 && still > r.StuckAfter {
+		if still := now.Sub(c.LastMove); still > r.StuckAfter {
 			err = fmt.Errorf("%d messages wait and nothing has moved for %s", c.Lag, still.Round(time.Second))
+			if c.Lag == 0 { // or the broker is gone: see bus.ConsumerProgress
+				err = fmt.Errorf("the broker has not told for %s whether messages wait", still.Round(time.Second))
+			}
 			if c.LastError != "" {
 				err = fmt.Errorf("%w; last error: %s", err, c.LastError)
 			}

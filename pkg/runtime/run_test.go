@@ -161,6 +161,31 @@ func TestAStuckConsumerIsNotReadyAndIsSaidWhy(t *testing.T) {
 	}
 }
 
+// TestABrokerThatIsGoneIsNotReady: also where nothing waited when it went.
+func TestABrokerThatIsGoneIsNotReady(t *testing.T) {
+	broker, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late atomic.Int64 // how far the clock is ahead
+	clock := func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	p := platform(t, t.TempDir(), broker.Addr(), nil)
+	if p.Bus, err = bus.New(bus.Config{Brokers: []string{broker.Addr()}, Classify: Classify, Now: clock}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Bus.Close() })
+	r := start(t, Options{Now: clock, StopTimeout: 5 * time.Second}, built(t, p, buildToy))
+	r.untilReady(t)
+	if err := broker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	late.Store(int64(time.Hour))
+	until(t, "not ready", func() (bool, string) {
+		status, body := get(t, r.url+"/healthz/ready")
+		return status == 503 && strings.Contains(body, "the broker has not told for 1h0m"), body
+	})
+}
+
 func TestAStoreThatIsGoneIsNotReady(t *testing.T) {
 	p := platform(t, t.TempDir(), startBroker(t).Addr(), nil)
 	r := start(t, Options{StopTimeout: 2 * time.Second}, small(p, nil, nil))
