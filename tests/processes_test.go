@@ -98,13 +98,13 @@ func TestProcesses(t *testing.T) {
 
 	// The identity provider: discovery and keys over HTTP, as any other.
 	idp := httptest.NewUnstartedServer(nil)
-	idp.Start()
-	t.Cleanup(idp.Close)
-	issuer, err := access.OpenIssuer(dir, idp.URL, time.Now)
+	issuer, err := access.OpenIssuer(dir, "http://"+idp.Listener.Addr().String(), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	idp.Config.Handler = issuer.Handler()
+	idp.Start()
+	t.Cleanup(idp.Close)
 	token := func(role string) string {
 		signed, err := issuer.Token(access.Principal{Subject: "test", Role: access.Role(role)}, time.Hour)
 		if err != nil {

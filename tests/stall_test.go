@@ -39,13 +39,14 @@ func TestAConsumerThatStops(t *testing.T) {
 	t.Setenv("MASAR_TEST_KAFKA", "") // a broker of its own: the figures are counted
 	const stuckAfter = 15 * time.Second
 	dir, kafkaAddr := t.TempDir(), broker(t)
-	idp := httptest.NewServer(nil)
-	t.Cleanup(idp.Close)
-	issuer, err := access.OpenIssuer(dir, idp.URL, time.Now)
+	idp := httptest.NewUnstartedServer(nil)
+	issuer, err := access.OpenIssuer(dir, "http://"+idp.Listener.Addr().String(), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	idp.Config.Handler = issuer.Handler()
+	idp.Start()
+	t.Cleanup(idp.Close)
 	token, err := issuer.Token(access.Principal{Subject: "test", Role: access.Admin}, time.Hour)
 	if err != nil {
 		t.Fatal(err)

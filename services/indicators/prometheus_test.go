@@ -266,6 +266,7 @@ func TestQueriesAreThoseOfPrometheus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	db.DisableCompactions() // one beside samples out of their order panics now and then
 	t.Cleanup(func() { _ = db.Close() })
 	names := []string{
 		"masar_kpi_pathways_opened_by_governorate_total", "masar_kpi_pathways_opened_by_governorate_per_day", "masar_kpi_pathways_opened_by_scheme_per_month",
