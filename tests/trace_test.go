@@ -76,6 +76,16 @@ func TestOneTraceAndNothingPersonal(t *testing.T) {
 	}
 
 	const trace = "0af7651916cd43dd8448eb211c80319c"
+	// The events of a person and of their pathway have no order between them: matching
+	// must know the person, for the pathway to find them there.
+	harness.Eventually(t, "matching knows the person", func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !slices.ContainsFunc(c.spans, func(s *tracev1.Span) bool { return s.Name == "insert seekers" }) {
+			return fmt.Errorf("no such span among %d", len(c.spans))
+		}
+		return nil
+	})
 	status := harness.Call(t, w.token("counsellor"), "POST", w.url+"/api/candidates/pathways",
 		map[string]any{"candidate_id": found.Items[0].ID, "scheme": "agri", "occurred_at": time.Now().UTC()}, nil,
 		"Traceparent", "00-"+trace+"-b7ad6b7169203331-01")
