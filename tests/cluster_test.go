@@ -125,9 +125,11 @@ func (r *release) kill(pod string) {
 	run(r.t, "ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", strings.TrimPrefix(id, "containerd://"))
 }
 
+// pods of a component, without those that are being stopped.
 func (r *release) pods(component string) []string {
 	r.t.Helper()
-	return strings.Fields(r.kubectl("get", "pods", "-l", "app.kubernetes.io/component="+component, "-o", "jsonpath={.items[*].metadata.name}"))
+	return strings.Fields(r.kubectl("get", "pods", "-l", "app.kubernetes.io/component="+component,
+		"-o", "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}"))
 }
 
 // TestClusterEmbedded installs the embedded profile as a regional office would, and
