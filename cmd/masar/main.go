@@ -30,6 +30,8 @@ type cli struct {
 	Republish  republishCmd  `cmd:"" help:"Publish the events of the services' journals again."`
 	Demo       demoCmd       `cmd:"" help:"Load a synthetic cohort with months of history."`
 	Dashboards dashboardsCmd `cmd:"" help:"Bring the boards and alerts into a Grafana; show where it differs."`
+	Backup     backupCmd     `cmd:"" help:"Write what the platform holds at this moment into one file, while it runs."`
+	Restore    restoreCmd    `cmd:"" help:"Read a backup into an empty place, where nothing runs."`
 	Doctor     doctorCmd     `cmd:"" help:"Check this machine and the running platform."`
 	OpenAPI    openAPICmd    `cmd:"" name:"openapi" help:"Print what the services offer over HTTP, as OpenAPI 3.1."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

@@ -610,6 +610,32 @@ func (m *machine) Reindex(t *rapid.T) {
 
 func (m *machine) Reopen(t *rapid.T) { m.reopen(t) }
 
+// Restore reads everything as a backup does, also the events of deleted documents,
+// and goes on with what is restored from it.
+func (m *machine) Restore(t *rapid.T) {
+	cut, err := OpenCut(t.Context(), m.uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := m.schema.Collection
+	m.schema.Collection = fmt.Sprintf("things_%d", machines.Add(1))
+	_, err = Fill(t.Context(), m.e, func(yield func(Kept, error) bool) {
+		for k, err := range cut.Documents(t.Context(), 0) {
+			if err == nil && k.Collection != was {
+				continue
+			}
+			k.Collection = m.schema.Collection
+			if !yield(k, err) {
+				return
+			}
+		}
+	})
+	if err := errors.Join(err, cut.Close()); err != nil {
+		t.Fatal(err)
+	}
+	m.reopen(t)
+}
+
 // Check compares everything that is there.
 func (m *machine) Check(t *rapid.T) {
 	ids := slices.Sorted(maps.Keys(m.docs))
@@ -676,6 +702,7 @@ func TestModel(t *testing.T) {
 				"file":      m.File,
 				"reindex":   m.Reindex,
 				"reopen":    m.Reopen,
+				"restore":   m.Restore,
 			})
 		})
 		t.Logf("%d cases in %s", cases, time.Since(start).Round(time.Second))
