@@ -90,4 +90,5 @@ refused "at '/shutdown/stopSeconds': minimum: got 1, want 5" --set shutdown.stop
 refused "ingress.host is needed with ingress.enabled" -f "$chart/ci/embedded.yaml" --set ingress.enabled=true
 refused "grafana.existingSecret is needed with grafana.url" -f "$chart/ci/embedded.yaml" --set grafana.url=http://g
 refused "minReplicas is more than maxReplicas" -f "$chart/ci/autoscaled.yaml" --set matching.autoscaling.minReplicas=9
+refused "backup.restore has no effect without backup.enabled" -f "$chart/ci/embedded.yaml" --set backup.restore=latest
 echo "chart: $(ls "$golden" | wc -l) sets of values rendered, valid and scored"

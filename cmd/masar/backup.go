@@ -198,6 +198,7 @@ type restoreCmd struct {
 	places
 	File     string `arg:"" help:"The backup, or a directory whose newest is taken."`
 	Identity string `env:"MASAR_BACKUP_IDENTITY_FILE" help:"File with the private key (AGE-SECRET-KEY-1...) that opens it." placeholder:"FILE"`
+	Aside    bool   `help:"Rename a data directory that is not empty to DIR.before-TIME first, instead of refusing."`
 	Check    bool   `help:"Only read it to its end and say what it holds."`
 }
 
@@ -245,8 +246,11 @@ func (c restoreCmd) Run(ctx context.Context) error {
 	}
 	at := c.Data + ".restoring"
 	if embedded {
-		if there, err := os.ReadDir(c.Data); err == nil && len(there) > 0 {
-			return fmt.Errorf("the data directory %s is not empty: stop its platform and move it away, or name another", c.Data)
+		if there, err := os.ReadDir(c.Data); err == nil && len(there) > 0 && !c.Aside {
+			return fmt.Errorf("the data directory %s is not empty: stop its platform and move it away (--aside does), or name another", c.Data)
+		}
+		if i, err := (target{Data: c.Data}).find(); err == nil && i.PID != os.Getpid() {
+			return fmt.Errorf("a platform runs on %s: stop it first", c.Data)
 		}
 		if err := os.RemoveAll(at); err != nil { // of an attempt that was broken off
 			return err
@@ -290,8 +294,12 @@ func (c restoreCmd) Run(ctx context.Context) error {
 	})
 	err = errors.Join(err, closeAll())
 	if err == nil && embedded {
-		_ = os.Remove(c.Data) // an empty directory; if it stays, the next says why
-		err = os.Rename(at, c.Data)
+		if os.Remove(c.Data) != nil && c.Aside { // it is there, and not empty
+			err = os.Rename(c.Data, c.Data+".before-"+began.UTC().Format("20060102T150405Z"))
+		}
+		if err == nil {
+			err = os.Rename(at, c.Data)
+		}
 	}
 	if err != nil {
 		return err
