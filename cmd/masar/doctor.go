@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -23,16 +24,39 @@ import (
 type doctorCmd struct {
 	target
 	Ready []string `help:"Only ask these processes whether they get on with their work, and wait a little for it (repeatable); needs no token." placeholder:"URL"`
+	Reach bool     `help:"Only ask, from here, what the services' settings name (MASAR_KAFKA_BROKERS, MASAR_STORE_URI_CANDIDATES and the other services', MASAR_OIDC_ISSUER, MASAR_OTLP_ENDPOINT, MASAR_SMTP_URL ...)."`
+
+	Cluster   bool     `help:"Check a Kubernetes cluster before the chart is installed in it; uses kubectl."`
+	Context   string   `help:"With --cluster: context of the kubeconfig (default: the current one)." placeholder:"NAME"`
+	Namespace string   `short:"n" default:"masar" help:"With --cluster: where the chart is to be installed." placeholder:"NAME"`
+	Values    []string `short:"f" sep:"none" help:"With --cluster: values as for helm install -f (repeatable). There is no --set: write such values into a file." placeholder:"FILE"`
+	Image     string   `help:"With --cluster: image of masar for the pod that looks from inside (default: the values')." placeholder:"REF"`
 }
 
 // finding is the result of one check: an empty problem means all is well.
 type finding struct{ what, detail, problem string }
 
 func (c doctorCmd) Run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	limit := 20 * time.Second
+	if c.Cluster {
+		limit = time.Minute // a pod has to start
+	}
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var all []finding
 	switch {
+	case c.Cluster:
+		values, err := readValues(c.Values)
+		if err != nil {
+			return err
+		}
+		all = checkCluster(ctx, kubectl{c.Context, c.Namespace}, values, c.Image)
+		if parent.Err() != nil {
+			return errors.New("stopped before the end") // what is wrong now may be so for that
+		}
+	case c.Reach:
+		all = reach(ctx, os.Environ())
 	case len(c.Ready) > 0:
 		for _, base := range c.Ready {
 			all = append(all, waitReady(ctx, base)...)

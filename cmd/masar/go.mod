@@ -21,6 +21,7 @@ require (
 	masar.local/services/indicators v0.0.0
 	masar.local/services/matching v0.0.0
 	masar.local/services/notifications v0.0.0
+	sigs.k8s.io/yaml v1.6.0
 )
 
 replace (
