@@ -152,7 +152,7 @@ func readValues(files []string) (chartValues, error) {
 		all, given = merge(all, one), merge(given, one)
 	}
 	if err := decode(all, &v); err != nil {
-		return v, fmt.Errorf("the values cannot be used: %w", err)
+		return v, fmt.Errorf("the values cannot be used (helm lint says what is expected): %w", err)
 	}
 	v.services = map[string]serviceValues{}
 	defaults, _ := all["defaults"].(map[string]any)

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -201,7 +202,7 @@ func reachBroker(ctx context.Context, dialer *kafka.Dialer, address string) (f f
 	all, err := conn.Brokers()
 	if err != nil {
 		f.problem = "does not answer as Kafka: " + oneLine(err)
-		if dialer.TLS == nil && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+		if dialer.TLS == nil && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
 			f.problem += ": does this port want TLS (kafka.tls.enabled)?"
 		}
 		return f, nil
