@@ -144,6 +144,15 @@ backup: {storageClass: nowhere}
 		doctor(t, 1, []string{good, values(`nodeSelector: {kubernetes.io/os: plan9}`)},
 			`FAIL +nodes +0 of 1 can take the pods; 1 not of nodeSelector`, `FAIL +from the cluster .* no node takes the pod: 0/1 nodes`)
 	})
+	t.Run("nodes that differ", func(t *testing.T) {
+		t.Cleanup(func() { _, _ = try("kubectl", "delete", "node", "ahead", "behind") })
+		for name, by := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
+			apply(t, fmt.Sprintf(`{apiVersion: v1, kind: Node, metadata: {name: %s}, spec: {unschedulable: true}, status: {conditions: [{type: Ready, status: "True"}]}}`, name))
+			apply(t, fmt.Sprintf(`{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: %s, namespace: kube-node-lease}, spec: {holderIdentity: %[1]s, renewTime: %q}}`,
+				name, time.Now().Add(by).UTC().Format("2006-01-02T15:04:05.000000Z")))
+		}
+		doctor(t, 1, []string{good}, `ok +nodes +1 of 3 can take the pods, 1 amd64; 2 cordoned: losing`, `FAIL +nodes' clocks +3 of 3 .*ahead is (1h0m|59m)`, `FAIL +nodes' clocks .*behind is behind, .* by (1h0m|59m)`)
+	})
 	t.Run("a quota", func(t *testing.T) {
 		apply(t, `{apiVersion: v1, kind: ResourceQuota, metadata: {name: small, namespace: doctor}, spec: {hard: {pods: 0, requests.memory: 1Gi}}}`)
 		t.Cleanup(func() { r.kubectl("delete", "resourcequota", "small") })
@@ -167,7 +176,7 @@ backup: {storageClass: nowhere}
 		t.Setenv("KUBECONFIG", config)
 		// r.kubectl looks for what is left as the reader too, which it may.
 		doctor(t, 1, []string{good, "--context=reader"},
-			`FAIL +permissions .* you may not: .*create, patch, delete deployments\.apps;`, `FAIL +secret .* cannot be looked at: secrets .*forbidden`,
+			`FAIL +permissions .* you may not .*create, patch, delete deployments\.apps;`, `FAIL +secret .* cannot be looked at: you may not read secrets`,
 			`ok +nodes +not looked at: you may not read it`, `FAIL +admission .* is refused: pods is forbidden`)
 	})
 	t.Run("stopped", func(t *testing.T) {

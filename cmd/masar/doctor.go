@@ -28,7 +28,7 @@ type doctorCmd struct {
 
 	Cluster   bool     `help:"Check a Kubernetes cluster before the chart is installed in it; uses kubectl."`
 	Context   string   `help:"With --cluster: context of the kubeconfig (default: the current one)." placeholder:"NAME"`
-	Namespace string   `short:"n" default:"masar" help:"With --cluster: where the chart is to be installed." placeholder:"NAME"`
+	Namespace string   `short:"n" default:"masar" help:"With --cluster: where the chart is to be installed (default: masar)." placeholder:"NAME"`
 	Values    []string `short:"f" sep:"none" help:"With --cluster: values as for helm install -f (repeatable). There is no --set: write such values into a file." placeholder:"FILE"`
 	Image     string   `help:"With --cluster: image of masar for the pod that looks from inside (default: the values')." placeholder:"REF"`
 }

@@ -514,7 +514,11 @@ func (k kubectl) checkAPIs(ctx context.Context, v chartValues) (map[string]bool,
 			said = append(said, group+" absent")
 		}
 	}
-	return apis, []finding{needed, {"further APIs", strings.Join(said, ", "), strings.Join(absent, "; ")}}
+	further := finding{"further APIs", strings.Join(said, ", "), strings.Join(absent, "; ")}
+	if len(absent) > 0 {
+		further.detail += ";"
+	}
+	return apis, []finding{needed, further}
 }
 
 // right is a question to the API server: may I?
@@ -598,8 +602,10 @@ func (k kubectl) checkRights(ctx context.Context, v chartValues, apis map[string
 			}
 		}
 	}
-	f.detail = fmt.Sprintf("for %d kinds in %s", len(ask), k.namespace)
+	f.detail = fmt.Sprintf("for %d kinds in %s:", len(ask), k.namespace)
 	switch {
+	default:
+		f.detail += " all that helm needs"
 	case answers != len(questions):
 		f.problem = fmt.Sprintf("only %d of %d questions were answered", answers, len(questions))
 	case len(missing) > 0:
@@ -607,7 +613,7 @@ func (k kubectl) checkRights(ctx context.Context, v chartValues, apis map[string
 		for _, name := range slices.Sorted(maps.Keys(missing)) {
 			lines = append(lines, strings.Join(missing[name], ", ")+" "+name)
 		}
-		f.problem = fmt.Sprintf("you may not: %s. Ask for the ClusterRole edit, bound in the namespace, and for what it does not hold (kinds of operators)", strings.Join(lines, "; "))
+		f.problem = fmt.Sprintf("you may not %s. Ask for the ClusterRole edit, bound in the namespace, and for what it does not hold (kinds of operators)", strings.Join(lines, "; "))
 	}
 	return f
 }
@@ -722,7 +728,11 @@ func (k kubectl) checkQuotas(ctx context.Context, v chartValues) []finding {
 				little = append(little, fmt.Sprintf("%s: the chart needs %.4g, %.4g is left", name, want, hard-taken))
 			}
 		}
-		out = append(out, finding{"quota", i.Metadata.Name + ": " + strings.Join(used, ", "), strings.Join(little, "; ")})
+		f := finding{"quota", i.Metadata.Name + ": " + strings.Join(used, ", "), strings.Join(little, "; ")}
+		if f.problem != "" {
+			f.detail += ";"
+		}
+		out = append(out, f)
 	}
 	return out
 }
@@ -885,6 +895,7 @@ func (k kubectl) checkNodes(ctx context.Context, v chartValues) (ready []string,
 	}
 	switch fit {
 	case 0:
+		f.detail += ","
 		f.problem = "so none can start: see kubectl get nodes, nodeSelector and tolerations"
 	case 1:
 		f.detail += ": losing that one stops everything"
@@ -959,6 +970,7 @@ func (k kubectl) checkClocks(ctx context.Context, server time.Time, ready []stri
 	}
 	f := finding{what: "nodes' clocks", detail: fmt.Sprintf("%d of %d nodes looked at, by their leases", looked, max(looked, len(ready)))}
 	if len(wrong) > 0 {
+		f.detail += ":"
 		f.problem = strings.Join(wrong, ", ") + ": set the nodes' clocks by NTP"
 	}
 	return append(out, f)
@@ -1043,6 +1055,8 @@ func (k kubectl) checkObjects(ctx context.Context, v chartValues) []finding {
 			}
 		}
 		switch {
+		case isReason(denied[n.kind], "Forbidden"):
+			f.problem = "cannot be looked at: you may not read " + n.kind + "s of " + k.namespace
 		case denied[n.kind] != nil:
 			f.problem = "cannot be looked at: " + oneLine(denied[n.kind])
 		case !there:
@@ -1081,11 +1095,11 @@ func (k kubectl) checkMasterKey(ctx context.Context, secret string) (problem str
 	}
 	text, err := base64.StdEncoding.DecodeString(string(out))
 	if err != nil {
-		return "its key master-key cannot be read"
+		return "has a master-key that cannot be read"
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(key) != 32 {
-		return "its key master-key is not the base64 of 32 bytes: make it with openssl rand -base64 32"
+		return "has a master-key that is not the base64 of 32 bytes: make one with openssl rand -base64 32"
 	}
 	return ""
 }
@@ -1286,7 +1300,7 @@ func (k kubectl) await(ctx context.Context, name string) (problem string) {
 		}
 		select {
 		case <-ctx.Done():
-			return "the pod has not ended in time, it is " + state + ": see kubectl get events"
+			return "the pod has not ended in time, it is " + state + ": see kubectl get events, and ask again if it was the image's download"
 		case <-tick.C:
 		}
 	}

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -162,6 +167,17 @@ func TestQuantity(t *testing.T) {
 	}
 }
 
+func TestClocksThatDifferAreTold(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nodes' leases are not asked for
+	for ahead, want := range map[time.Duration]string{0: "", time.Minute: "it differs by -1m", -time.Minute: "it differs by 1m", 3 * time.Second: ""} {
+		got := kubectl{}.checkClocks(ctx, time.Now().Add(ahead), nil)[0].problem
+		if !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("an API server %s ahead: %q", ahead, got)
+		}
+	}
+}
+
 // What a pod's status says about why it does not run.
 func TestPodStatusIsToldInASentence(t *testing.T) {
 	for status, want := range map[string]string{
@@ -232,6 +248,66 @@ func TestReachFindsWhatAnswers(t *testing.T) {
 	if i := slices.IndexFunc(found, func(f finding) bool { return f.what == "service token" }); !strings.Contains(found[i].problem, "its role is officer") {
 		t.Errorf("an officer's token: %+v", found[i])
 	}
+
+	// The token from the provider, for an id and a secret.
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if id, secret, _ := r.BasicAuth(); id != "masar" || secret != "geheim" {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"error":"invalid_client"}`)
+			return
+		}
+		token, _ := os.ReadFile(tokenOf(access.Service))
+		_ = json.NewEncoder(w).Encode(map[string]string{"access_token": string(token), "token_type": "bearer"})
+	}))
+	defer tokens.Close()
+	for _, secret := range []string{"geheim\n", "geheimer"} {
+		path := filepath.Join(t.TempDir(), "client-secret")
+		if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		found := reach(t.Context(), []string{"MASAR_OIDC_ISSUER=" + issuer.URL(), "MASAR_TOKEN_URL=" + tokens.URL, "MASAR_CLIENT_ID=masar", "MASAR_CLIENT_SECRET_FILE=" + path})
+		if last := found[len(found)-1]; last.what != "service token" || (last.problem == "") != (secret == "geheim\n") || strings.Contains(last.problem, "geheim") {
+			t.Errorf("client credentials: %+v", last)
+		}
+	}
+}
+
+// Behind TLS a broker answers who trusts it; the address that it gives for itself is
+// asked too, as clients go there.
+func TestReachAsksABrokerByTLSAndWhereItSends(t *testing.T) {
+	broker, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	front := listen(t, func(c net.Conn) {
+		secured := tls.Server(c, &tls.Config{Certificates: server.TLS.Certificates})
+		behind, err := net.Dial("tcp", broker.Addr())
+		if err != nil {
+			return
+		}
+		defer behind.Close()
+		go func() { _, _ = io.Copy(behind, secured) }()
+		_, _ = io.Copy(secured, behind)
+	})
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	settings := []string{"MASAR_KAFKA_BROKERS=" + front, "MASAR_KAFKA_TLS=true"}
+	found := reach(t.Context(), append(settings, "MASAR_KAFKA_CA_FILE="+ca))
+	if len(found) != 2 || found[0].problem != "" || !strings.HasPrefix(found[1].detail, broker.Addr()+" (its brokers give this address)") || found[1].problem == "" {
+		t.Errorf("trusted: %+v", found)
+	}
+	if found := reach(t.Context(), settings); len(found) != 1 || !strings.Contains(found[0].problem, "certificate") {
+		t.Errorf("by the system's roots: %+v", found)
+	}
+	if found := reach(t.Context(), append(settings, "MASAR_KAFKA_CA_FILE=/nowhere")); len(found) != 1 || !strings.Contains(found[0].problem, "MASAR_KAFKA_CA_FILE") {
+		t.Errorf("without the file: %+v", found)
+	}
 }
 
 // listen gives the address of a port that answers connections by do.
@@ -248,8 +324,10 @@ func listen(t *testing.T, do func(net.Conn)) string {
 			if err != nil {
 				return
 			}
-			do(c)
-			c.Close()
+			go func() {
+				defer c.Close()
+				do(c)
+			}()
 		}
 	}()
 	return l.Addr().String()

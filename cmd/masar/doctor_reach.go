@@ -311,7 +311,7 @@ func reachIssuer(ctx context.Context, c masarruntime.Config) []finding {
 		}
 	}
 	if err != nil {
-		f.problem = "with which notifications calls candidates, is not good: " + oneLine(err)
+		f.problem = "(with which notifications calls candidates) is not good: " + oneLine(err)
 	} else {
 		f.detail += " is accepted"
 	}
