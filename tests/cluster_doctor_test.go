@@ -115,6 +115,9 @@ backup: {enabled: true, storageClass: doctor}
 			`ok +from the cluster +MongoDB notifications .* answers`, `ok +from the cluster +OIDC .* with . keys`, `ok +from the cluster +service token`,
 			`all [0-9]+ checks passed`)
 	})
+	t.Run("no namespace yet", func(t *testing.T) {
+		doctor(t, 0, []string{good, "--namespace=later"}, `ok +namespace +later is not there yet; you may make it`, `ok +clock +this machine's is in step`, `ok +from the cluster +not looked at: make the namespace first`)
+	})
 	t.Run("what is wrong", func(t *testing.T) {
 		doctor(t, 1, []string{good, values(fmt.Sprintf(`
 kafka: {brokers: ["%s:9"]}

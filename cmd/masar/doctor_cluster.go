@@ -350,7 +350,7 @@ func checkCluster(ctx context.Context, k kubectl, v chartValues, image string) [
 		return []finding{server}
 	}
 	out := []finding{server, v.check()}
-	namespace, there := k.checkNamespace(ctx)
+	namespace, there, now := k.checkNamespace(ctx)
 	out = append(out, namespace)
 	apis, found := k.checkAPIs(ctx, v)
 	out = append(out, found...)
@@ -370,6 +370,7 @@ func checkCluster(ctx context.Context, k kubectl, v chartValues, image string) [
 	}
 	out = append(out, policy)
 	if !there {
+		out = append(out, k.checkClocks(ctx, now, nodes)...)
 		return append(out, finding{what: "from the cluster", detail: "not looked at: make the namespace first (kubectl create namespace " + k.namespace + "), then ask again"})
 	}
 
@@ -377,9 +378,7 @@ func checkCluster(ctx context.Context, k kubectl, v chartValues, image string) [
 	pod := v.pod(name, cmp.Or(image, v.image()))
 	admitted, now := k.checkPod(ctx, pod)
 	out = append(out, admitted)
-	if !now.IsZero() {
-		out = append(out, k.checkClocks(ctx, now, nodes)...)
-	}
+	out = append(out, k.checkClocks(ctx, now, nodes)...)
 	switch {
 	case admitted.problem != "":
 		return append(out, finding{what: "from the cluster", detail: "not looked at: the pod that would look is not admitted"})
@@ -440,7 +439,9 @@ func (v chartValues) check() finding {
 	return f
 }
 
-func (k kubectl) checkNamespace(ctx context.Context) (f finding, there bool) {
+// checkNamespace also returns the API server's time, where it had to be asked whether
+// the namespace may be made.
+func (k kubectl) checkNamespace(ctx context.Context) (f finding, there bool, now time.Time) {
 	f = finding{what: "namespace", detail: k.namespace}
 	var n struct {
 		Metadata struct{ Labels map[string]string }
@@ -448,12 +449,13 @@ func (k kubectl) checkNamespace(ctx context.Context) (f finding, there bool) {
 	}
 	switch err := k.get(ctx, &n, "namespace", k.namespace); {
 	case isReason(err, "NotFound"):
-		if _, err := k.run(ctx, nil, "create", "namespace", k.namespace, "--dry-run=server"); err != nil {
+		now, err := k.dryRun(ctx, nil, "namespace", k.namespace)
+		if err != nil {
 			f.problem = "is not there, and you may not make it: ask who runs the cluster (" + oneLine(err) + ")"
-			return f, false
+			return f, false, now
 		}
 		f.detail += " is not there yet; you may make it"
-		return f, false
+		return f, false, now
 	case isReason(err, "Forbidden"):
 		f.detail += ": you may not read it; taken to be there"
 	case err != nil:
@@ -463,7 +465,7 @@ func (k kubectl) checkNamespace(ctx context.Context) (f finding, there bool) {
 	default:
 		f.detail += ", Pod Security " + cmp.Or(n.Metadata.Labels["pod-security.kubernetes.io/enforce"], "not set") + " (the chart keeps to restricted)"
 	}
-	return f, f.problem == ""
+	return f, f.problem == "", now
 }
 
 func (k kubectl) checkAPIs(ctx context.Context, v chartValues) (map[string]bool, []finding) {
@@ -917,25 +919,35 @@ func (k kubectl) checkNodes(ctx context.Context, v chartValues) (ready []string,
 // takes its time from the answer.
 func (k kubectl) checkPod(ctx context.Context, pod []byte) (finding, time.Time) {
 	f := finding{what: "admission", detail: "a pod like the chart's"}
+	now, err := k.dryRun(ctx, pod, "--filename=-")
+	if err != nil {
+		f.problem = "is refused: " + oneLine(err)
+		return f, now
+	}
+	f.detail += " is admitted"
+	return f, now
+}
+
+// dryRun has the API server go through everything but the making itself, and returns
+// its time.
+func (k kubectl) dryRun(ctx context.Context, in []byte, args ...string) (now time.Time, err error) {
 	var made struct {
 		Metadata struct{ CreationTimestamp time.Time }
 	}
-	out, err := k.run(ctx, pod, "create", "--filename=-", "--dry-run=server", "--output=json")
+	out, err := k.run(ctx, in, append([]string{"create", "--dry-run=server", "--output=json"}, args...)...)
 	if err == nil {
 		err = json.Unmarshal(out, &made)
 	}
-	if err != nil {
-		f.problem = "is refused: " + oneLine(err)
-		return f, time.Time{}
-	}
-	f.detail += " is admitted"
-	return f, made.Metadata.CreationTimestamp
+	return made.Metadata.CreationTimestamp, err
 }
 
 // mostSkew is as for a running platform: see checkReady.
 const mostSkew = 5 * time.Second
 
 func (k kubectl) checkClocks(ctx context.Context, server time.Time, ready []string) []finding {
+	if server.IsZero() {
+		return []finding{{what: "clock", detail: "not looked at: the API server writes its time only on what you may make"}}
+	}
 	// It gives whole seconds.
 	skew := time.Since(server.Add(500 * time.Millisecond))
 	here := finding{what: "clock", detail: "this machine's is in step with the API server's"}
